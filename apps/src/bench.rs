@@ -41,6 +41,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         return endpoint_process::run(args);
     }
     let stop = crate::stop::Stop::on_signals()?;
+    args.output.prepare()?;
     args.check()?;
     match args.mode {
         Mode::Rst | Mode::Syn => stateless::run(args, &stop)?.gate(),

@@ -16,7 +16,7 @@ use crate::{diagnose, import_dperf, lab, packaging, page};
 #[derive(Debug, Parser)]
 #[command(name = "syncline", version, max_term_width = 110)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -125,7 +125,7 @@ fn add(
     }
     let wrong = || {
         Failure::Usage(format!(
-            "{CONFIG} {file}: `{key}` is a text, a number, true or false, or a list of these"
+            "{CONFIG} {file}: invalid value of `{key}`: expected a text, a number, true, false, or a list of these"
         ))
     };
     let values = match value {

@@ -43,11 +43,19 @@ pub(crate) fn result(text: impl Display) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Run`] as for [`result`].
 #[cfg(feature = "dpdk")]
-pub(crate) fn report(report: &(impl Display + Serialize), json: bool) -> Result<(), Failure> {
-    if !json {
+pub(crate) fn report(report: &(impl Display + Serialize), as_json: bool) -> Result<(), Failure> {
+    if !as_json {
         return result(report);
     }
-    let text = serde_json::to_string_pretty(report)
-        .map_err(|error| Failure::Run(format!("cannot write the result as JSON: {error}")))?;
-    result(text)
+    result(json(report)?)
+}
+
+/// A report as JSON.
+///
+/// # Errors
+/// [`Failure::Run`] for a value that JSON can't hold.
+#[cfg(feature = "dpdk")]
+pub(crate) fn json(report: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(report)
+        .map_err(|error| Failure::Run(format!("cannot write the result as JSON: {error}")))
 }

@@ -73,7 +73,7 @@ fn of_capture(args: &DiagnoseArgs, path: &Path) -> Result<(), Failure> {
     .map_err(|error| Failure::Usage(format!("-r {}: {error}", path.display())))?;
     if let Some(damage) = &summary.damage {
         console::log(format_args!(
-            "warning: -r {}: {damage}; what stands before it was read",
+            "warning: -r {}: {damage}; everything before that was read",
             path.display()
         ));
     }
@@ -98,7 +98,7 @@ fn limits(args: &DiagnoseArgs) -> Limits {
 }
 
 impl<'a> Findings<'a> {
-    /// What of the analysis is shown: one connection, or as many as `--limit` allows, the abnormal ones before the others.
+    /// The part of the analysis that is shown: one connection, or as many as `--limit` allows, the abnormal ones before the others.
     fn of(
         args: &'a DiagnoseArgs,
         path: &'a Path,

@@ -4,7 +4,7 @@
 
 // The flags.
 mod args;
-// What the flags come to.
+// The plan that follows from the flags.
 mod plan;
 // The plan on stderr, before the first frame.
 mod announce;
@@ -29,7 +29,6 @@ mod report;
 
 pub(crate) use args::FloodArgs;
 
-use crate::console;
 use crate::failure::Failure;
 use crate::rig::{self, Needs};
 
@@ -54,6 +53,7 @@ pub(crate) fn needs(args: &FloodArgs) -> Result<Needs, Failure> {
 /// [`Failure`]: wrong usage, something that could not be had, a gate that did not hold, or a signal.
 pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
     let stop = crate::stop::Stop::on_signals()?;
+    args.output.prepare()?;
     let spec = args.link.spec()?;
     if args.link.wants_own_namespace() {
         args.link.check(&spec)?;
@@ -62,6 +62,6 @@ pub(crate) fn run(args: &FloodArgs) -> Result<(), Failure> {
     let setup = plan::Setup::new(args)?;
     rig::check_flags(&args.link, &setup.spec)?;
     let report = run::run(args, &setup, &stop)?;
-    console::report(&report, args.json)?;
+    args.output.print(&report)?;
     report.gate()
 }

@@ -11,20 +11,20 @@ mod args;
 // A scenario in memory, and in its file.
 mod format;
 pub(crate) mod scenario;
-// What the network between the ends does.
+// Actions of the network between the ends.
 mod network;
-// What an application sees when a call fails.
+// The errno that an application sees when a call fails.
 mod errno;
 // The scenarios.
 mod scenarios;
-// What they mean.
+// Their meaning.
 mod explain;
 // An end that is ours: its configuration, its application.
 mod actor;
 mod endpoint;
 // Frames of the network's own.
 mod forge;
-// What happened, as bytes and words.
+// The events of a scene, as bytes and words.
 mod recording;
 // In virtual time.
 mod sim;
@@ -33,7 +33,7 @@ mod sim;
 mod tap;
 // The recording, read.
 pub(crate) mod story;
-// What was expected, and whether it came about.
+// Expectations, and whether they were met.
 mod check;
 // The story as text, as JSON, as a capture.
 pub(crate) mod json;

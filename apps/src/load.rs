@@ -48,7 +48,6 @@ pub(crate) use args::LoadArgs;
 
 use std::net::SocketAddr;
 
-use crate::console;
 use crate::failure::Failure;
 use crate::rig::{self, Needs, namespace};
 use crate::stop::Stop;
@@ -83,6 +82,7 @@ fn effective(args: &LoadArgs) -> Result<Option<LoadArgs>, Failure> {
 /// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
 pub(crate) fn run(args: &LoadArgs) -> Result<(), Failure> {
     let stop = Stop::in_steps()?;
+    args.output.prepare()?;
     if args.link.wants_own_namespace() {
         args.link.check(&args.link.spec()?)?;
         namespace::enter_own()?;
@@ -91,6 +91,6 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), Failure> {
     let args = applied.as_ref().unwrap_or(args);
     let plan = plan::RunPlan::new(args)?;
     let report = run::run(args, &plan, &stop)?;
-    console::report(&report, args.json)?;
+    args.output.print(&report)?;
     report.gate()
 }

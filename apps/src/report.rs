@@ -6,9 +6,12 @@
 mod envelope;
 // The file of a line a second.
 mod ndjson;
+// Where a result goes.
+mod output;
 // Why operations failed, counted.
 mod reasons;
 
 pub(crate) use envelope::Envelope;
 pub(crate) use ndjson::NdjsonFile;
+pub(crate) use output::OutputArgs;
 pub(crate) use reasons::reasons;

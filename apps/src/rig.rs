@@ -25,7 +25,7 @@ mod nic_report;
 mod pool_args;
 // The needs of a command, for `doctor`.
 mod needs;
-// What the system counts of this process.
+// Counters of the system for this process.
 mod process;
 // The end of a process whose thread hangs.
 mod hanging;

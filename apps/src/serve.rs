@@ -39,7 +39,6 @@ pub(crate) use listen::{Listen, listens};
 pub(crate) use services::{Services, SiteStats};
 pub(crate) use wall::WallClock;
 
-use crate::console;
 use crate::failure::Failure;
 use crate::rig::{self, Needs, namespace};
 
@@ -63,12 +62,13 @@ pub(crate) fn needs(args: &ServeArgs) -> Result<Needs, Failure> {
 /// [`Failure`]: wrong usage, something that could not be had, or a result that is not good.
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let stop = crate::stop::Stop::in_steps()?;
+    args.output.prepare()?;
     if args.link.wants_own_namespace() {
         args.link.check(&args.link.spec()?)?;
         namespace::enter_own()?;
     }
     let plan = plan::Plan::new(args)?;
     let report = run::run(args, &plan, &stop)?;
-    console::report(&report, args.json)?;
+    args.output.print(&report)?;
     report.gate()
 }

@@ -5,6 +5,8 @@
 
 use std::thread::ScopedJoinHandle;
 
+use diagnose::counted;
+
 use crate::console;
 use crate::failure::Failure;
 
@@ -21,8 +23,8 @@ pub(crate) fn assign(
     let cpus = match given {
         Some(given) if given.len() != roles.len() => {
             return Err(Failure::Usage(format!(
-                "--cpus names {} CPUs, but this run has {}: give --cpus {}",
-                given.len(),
+                "--cpus names {}, but this run has {}: give --cpus {}",
+                counted(given.len(), "CPU"),
                 roles.len(),
                 listed.to_uppercase()
             )));

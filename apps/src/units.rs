@@ -1,4 +1,4 @@
-//! Numbers as users write them: `1.5m`, `200k`, `10us`, `5mpps`. Parsers for the command line.
+//! Numbers as users write them: `1.5m`, `200k`, `10us`, `5mpps`. Parsers for the command line, and times as tables show them.
 //!
 //! It must never round silently: `1.5` frames is an error, not 1.
 
@@ -115,6 +115,16 @@ fn scaled(text: &str, suffixes: &[(&str, u64)]) -> Option<u64> {
         return None;
     }
     u64::try_from(product / divisor).ok()
+}
+
+/// A time of so many µs, in the unit that suits it: 412us, 1.23ms, 2.00s.
+#[cfg(feature = "dpdk")]
+pub(crate) fn short_time(us: f64) -> String {
+    match us {
+        us if us < 1000.0 => format!("{us:.0}us"),
+        us if us < 1e6 => format!("{:.2}ms", us / 1e3),
+        us => format!("{:.2}s", us / 1e6),
+    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn refused(arguments: &str) -> (i32, String) {
     (output.status.code().expect("no signal"), stderr)
 }
 
-/// What must hold for every good run.
+/// Facts that hold for every good run.
 fn assert_good(json: &Value) {
     assert!(number(json, "rate_pps") > 0.0);
     assert!(number(json, "cycles_per_packet") > 0.0);

@@ -99,7 +99,7 @@ fn bench_frames(criterion: &mut Criterion) {
     }
 }
 
-/// What the fast lane reads instead: all headers in one piece.
+/// The loads of the fast lane in its place: all headers in one piece.
 fn bench_fixed_offsets(criterion: &mut Criterion) {
     let none = OptionBytes::new();
     let [four, six] = [v4(), v6()].map(|ends| frame(ends, Flags::SYN, &none, &[]));

@@ -121,12 +121,12 @@ fn ours_in_bursts(table: &ConnTable, keys: &[FlowKey], hashes: &[FlowHash]) -> u
     hits
 }
 
-/// What this process has resident; `None` where the system doesn't say.
+/// The resident memory of this process; `None` where the system doesn't report it.
 fn process_memory() -> Option<ProcessMemory> {
     ProcessMemory::parse(&std::fs::read_to_string(ProcessMemory::PATH).ok()?)
 }
 
-/// What a parked IPv4 connection costs, by the growth of the process and by what was reserved.
+/// Cost of a parked IPv4 connection in bytes, by the growth of the process and by the reserved memory.
 fn print_memory(table: &ConnTable, connections: u32, before: Option<ProcessMemory>) {
     let each = |bytes: u64| bytes as f64 / f64::from(connections);
     let stats = table.index_stats();

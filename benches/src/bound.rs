@@ -1,4 +1,4 @@
-//! What a full table may cost: the worker with N records, beside the bare probe of the same table and an empty worker.
+//! Bounds on the cost of a full table: the worker with N records, beside the bare probe of the same table and an empty worker.
 //!
 //! It must never look a flow up twice while it can still be in a cache: the bare probe has to be as cold as the worker's
 //! lookups.

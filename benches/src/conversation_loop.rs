@@ -111,7 +111,7 @@ const TURN: Duration = Duration::from_micros(20);
 /// 2 MSL, short: at the rate of the loop's own clock it is 160,000 records, more than any cache holds.
 const TWO_MSL: Duration = Duration::from_millis(100);
 const TIME_WAIT_RECORDS: u32 = 1 << 19;
-/// What the window field of a SYN can say. More would be announced right behind the handshake, in a segment of its own.
+/// The largest value of a SYN's window field. More would be announced right behind the handshake, in a segment of its own.
 const RCV_BUF: u32 = 65_535;
 /// Records beyond those under way.
 const SLACK: u32 = 1024;
@@ -193,7 +193,7 @@ fn config(
     config.limits.records = capacity(spec);
     config.tcp.two_msl = TWO_MSL;
     config.tcp.profile.rcv_buf = RCV_BUF;
-    // What is said is whole, and should not wait for an acknowledgment.
+    // Each message is whole, and should not wait for an acknowledgment.
     config.tcp.profile.nagle = false;
     if spec.scenario == Conversation::ConnectPlain {
         config.tcp.profile.ack_delay = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! What more than one benchmark needs: filled tables, random flows, the one-core loop, and the lower bounds that they are
+//! Parts of more than one benchmark: filled tables, random flows, the one-core loop, and the lower bounds that they are
 //! compared with.
 //!
 //! It must never be linked into the product.
@@ -16,7 +16,7 @@ pub mod worker_loop;
 pub mod pair_nic;
 // Two whole workers on such a link, with an app each.
 pub mod conversation_loop;
-// What looking up may cost: the worker with a full table, beside a bare loop over the same table.
+// Bounds on the cost of a lookup: the worker with a full table, beside a bare loop over the same table.
 pub mod bound;
 // Several runs of one figure.
 pub mod spread;

@@ -173,7 +173,7 @@ impl Nic for PairNic {
     }
 }
 
-/// What the calls do.
+/// The effects of the calls.
 impl PairNic {
     #[inline(never)]
     fn receive(&mut self, into: &mut Burst<LoopFrame>) -> usize {

@@ -44,7 +44,7 @@ impl Scenario {
         }
     }
 
-    /// What each reply's control bits must be.
+    /// The control bits that each reply must have.
     const fn expected_flags(self) -> Flags {
         match self {
             Self::Rst => Flags::RST_ACK,

@@ -84,7 +84,7 @@ pub enum CaptureError {
 impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("it is empty: did the capturing program write anything?"),
+            Self::Empty => f.write_str("it is empty: check that the capturing program wrote to it"),
             Self::Unknown => {
                 f.write_str("it is neither pcap nor pcapng: write it with `tcpdump -w FILE`")
             }
@@ -103,7 +103,7 @@ struct Interface {
     offset_s: i64,
 }
 
-/// What the blocks so far say of those to come.
+/// The state that the blocks so far set for those to come.
 struct Headers {
     format: Format,
     interfaces: Vec<Interface>,

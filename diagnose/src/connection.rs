@@ -121,7 +121,7 @@ impl Connection {
         }
     }
 
-    /// What an end sent.
+    /// The segments that an end sent.
     #[must_use]
     pub(crate) const fn side(&self, end: End) -> &Side {
         &self.sides[end as usize]
@@ -398,7 +398,7 @@ impl Connection {
         mark
     }
 
-    /// What it acknowledges.
+    /// The number that it acknowledges.
     fn take_ack(&mut self, at_ns: u64, from: End, frame: &TcpFrame) -> Mark {
         let segment = &frame.segment;
         let last_window = self.side(from).window;

@@ -88,7 +88,7 @@ pub struct NeighborFrame {
 pub struct IcmpError {
     /// By whom: a router, a firewall or the destination.
     pub reporter: IpAddr,
-    /// What.
+    /// Its kind.
     pub kind: IcmpKind,
     /// Type and code as they stand there.
     pub type_code: (u8, u8),
@@ -102,6 +102,7 @@ pub struct IcmpError {
 
 /// The contents of an ICMP error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IcmpKind {
     /// The packet was larger than a link takes; the link's MTU, in bytes (0 from old routers).
     TooBig(u32),
@@ -234,7 +235,7 @@ fn arp(part: Part<'_>) -> Option<Content> {
     }))
 }
 
-/// What the IP header says of the segment behind it.
+/// The facts of the IP header about the segment behind it.
 struct Envelope {
     vlan: u16,
     src: IpAddr,

@@ -24,6 +24,18 @@ impl Certainty {
             Self::Certain => "certain",
         }
     }
+
+    /// Its meaning, in a sentence: a verdict names a class, never the cause within the class.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Possible => "possible: other situations leave such frames, too",
+            Self::Likely => "likely: other situations rarely leave such frames",
+            Self::Certain => {
+                "certain: no other situation leaves such frames; its causes, below, leave the same ones"
+            }
+        }
+    }
 }
 
 /// The name of a situation, its members, and how to tell them apart.

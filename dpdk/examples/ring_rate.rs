@@ -129,7 +129,7 @@ fn two_threads(eal: &Eal, a: &mut DpdkNic, b: &mut DpdkNic) {
                 ticks
             })
         });
-        // What the other end had sent last.
+        // The last frame of the other end.
         let mut rest = Burst::new();
         while a.rx(&mut rest) > 0 {
             a.free(&mut rest);

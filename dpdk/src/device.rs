@@ -222,7 +222,7 @@ impl PortInner {
         }
     }
 
-    /// What is asked of the device for LRO. It verifies the checksums of what it puts together, which is longer than a buffer.
+    /// The offloads of LRO: the device verifies the checksums of the segments that it puts together, which are longer than a buffer.
     fn lro(&self, info: &sys::rte_eth_dev_info, config: &PortConfig) -> u64 {
         let needed = sys::SL_RX_OFFLOAD_TCP_LRO | sys::SL_RX_OFFLOAD_TCP_CKSUM;
         let may = config.offloads.lro

@@ -42,7 +42,7 @@ pub(crate) struct Driver {
     pub(crate) loses_scattered_frames: bool,
     /// Opened with `tso=1` it brings the large segments of its peer as they are, though it offers no LRO.
     pub(crate) brings_large_segments: bool,
-    /// What one end of its link sends on a queue arrives on the same queue of the other.
+    /// A frame sent on a queue at one end of its link arrives on the same queue of the other.
     pub(crate) keeps_queues: bool,
     /// It drops the frames of every VLAN that it is not configured to pass.
     pub(crate) drops_vlans: bool,
@@ -269,6 +269,7 @@ impl Driver {
 
 /// The driver's own count of sent frames, compared with the frames that it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TxCheck {
     /// All left, or failed under a counter.
     Equal,

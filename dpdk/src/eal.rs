@@ -78,11 +78,11 @@ pub struct Eal {
     inner: Arc<EalInner>,
 }
 
-/// What ports, pools and threads hold on to.
+/// The part of the EAL that ports, pools and threads keep alive.
 #[derive(Debug)]
 pub(crate) struct EalInner {
     memory_line: String,
-    /// What pools and rings live in, if that is not EAL's own memory.
+    /// The memory of pools and rings, if that is not EAL's own.
     heap: Option<Heap>,
     /// Our CPU alone reaches the pools: frames may lie across pages.
     packs_frames: bool,
@@ -148,7 +148,7 @@ impl Eal {
                     reason,
                 })
             })?;
-        // What `memif` listens to. Kept out of errors and of stderr by its level.
+        // The log type of `memif`. Kept out of errors and of stderr by its level.
         log::set_level(c"pmd.net.memif", sys::RTE_LOG_DEBUG);
         Ok(Self {
             inner: Arc::new(EalInner {
@@ -200,7 +200,7 @@ impl Eal {
         // DPDK would say yes, and the first of two guards to go would take the lcore from the other.
         // SAFETY: reads a thread-local variable.
         if unsafe { sys::sl_lcore_id() } != LCORE_ID_ANY {
-            let reason = "it is one already".to_owned();
+            let reason = "this thread is registered already".to_owned();
             return Err(Error::ThreadRegister {
                 reason,
                 max: sys::RTE_MAX_LCORE,

@@ -98,7 +98,7 @@ pub enum Error {
         name: String,
     },
     /// `/dev/net/tun` can't be used.
-    #[error("no taps here: {reason}")]
+    #[error("cannot make a tap: {reason}")]
     NoTun {
         /// Why, and what to do.
         reason: String,
@@ -113,8 +113,8 @@ pub enum Error {
     },
     /// It is unknown whether taking that interface would cut this machine off.
     #[error(
-        "whether {interface} carries the default route of this machine can't be known ({reason}), so Syncline does not \
-         take it: make the routes readable (`mount -t proc proc /proc`)"
+        "Syncline can't tell whether {interface} carries this machine's default route ({reason}), so it doesn't use it: make \
+         the routes readable (`mount -t proc proc /proc`)"
     )]
     RoutesUnreadable {
         /// The name of the interface.
@@ -199,7 +199,9 @@ pub enum Error {
         reason: String,
     },
     /// More queues than the port has.
-    #[error("{port} has queue pairs: {max}, wanted: {wanted}; use --queues {max}; {more}")]
+    #[error(
+        "too few queue pairs: {port} has {max}, and {wanted} are wanted; use --queues {max}; {more}"
+    )]
     TooManyQueues {
         /// The port.
         port: String,

@@ -15,7 +15,7 @@
 // Errors, with cause and fix.
 mod error;
 // NIC specs as users write them (`ring`, `tap:dtap0`, `memif:/run/a.sock,server`, `pci:0000:3b:00.0`).
-pub mod spec;
+mod spec;
 // Checks of a spec before DPDK is asked, because DPDK's own errors don't say what to do.
 mod preflight;
 // Limits of this process, as causes of errors.
@@ -25,26 +25,26 @@ mod log;
 // Quirks of drivers.
 mod drivers;
 // The environment: memory, plugins, threads.
-pub mod eal;
+mod eal;
 // Work that is left to a NIC.
 mod offloads;
 // Pools of mbufs, and one frame of them.
 pub mod mbuf;
-pub mod mempool;
+mod mempool;
 // Pools without a handle.
 mod retired_pool;
 // Devices, ports, their queues, and the in-memory link.
 mod device;
-pub mod port;
-pub mod queue;
-pub mod ring;
+mod port;
+mod queue;
+mod ring;
 mod rings;
 // A tap without a signal for each packet.
 mod tap;
 // Keeps pollers out of a memif link whose peer vanishes.
 mod memif;
 // The stack's NIC on one queue pair.
-pub mod nic;
+mod nic;
 // Injected faults: loss, reordering, corruption.
 mod faults;
 // DPDK's checksum verifiers, for the side that must not trust ours.

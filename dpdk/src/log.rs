@@ -92,7 +92,7 @@ fn record(level: u32, text: &str) {
         return;
     }
     let mut tail = tail();
-    // What is worse than an error is followed by the end of the process: it could not be said later.
+    // A message above the level of errors is followed by the end of the process: it could not be said later.
     if tail.captures == 0 || level <= sys::RTE_LOG_CRIT {
         if level <= sys::RTE_LOG_ERR {
             to_stderr(text);

@@ -16,9 +16,9 @@ use crate::retired_pool::RetiredPool;
 use crate::{Error, limits};
 
 /// Bytes in front of a frame for headers to be put there (`RTE_PKTMBUF_HEADROOM`).
-pub const HEADROOM_BYTES: u16 = sys::SL_PKTMBUF_HEADROOM as u16;
+pub(crate) const HEADROOM_BYTES: u16 = sys::SL_PKTMBUF_HEADROOM as u16;
 /// Largest per-lcore cache of a pool, in frames.
-pub const CACHE_FRAMES_MAX: u32 = sys::RTE_MEMPOOL_CACHE_MAX_SIZE;
+pub(crate) const CACHE_FRAMES_MAX: u32 = sys::RTE_MEMPOOL_CACHE_MAX_SIZE;
 
 static NEXT_NAME: AtomicU32 = AtomicU32::new(0);
 
@@ -58,7 +58,7 @@ impl Mempool {
         frame_bytes: u16,
         cache_frames: u32,
     ) -> Result<Self, Error> {
-        // What rte_mempool_create allows: n >= 1.5 * cache.
+        // The limit of rte_mempool_create: n >= 1.5 * cache.
         if cache_frames > CACHE_FRAMES_MAX || u64::from(cache_frames) * 3 > u64::from(frames) * 2 {
             return Err(Error::Config {
                 what: "the cache of a pool (frames)",

@@ -171,14 +171,6 @@ impl UninitPort {
             pairs,
         ))
     }
-
-    /// Queue pairs of the device that carry frames.
-    ///
-    /// # Errors
-    /// [`Error::PortSetup`] when the driver does not answer.
-    pub fn max_queues(&self) -> Result<u16, Error> {
-        Ok(self.port.usable_queues(&self.port.info()?))
-    }
 }
 
 /// The capabilities of a started port with these offloads of DPDK.

@@ -88,7 +88,7 @@ fn check_tap(name: &str) -> Result<(), Error> {
             return no_tun("there is no /dev/net/tun; `modprobe tun`, or give it to the container");
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return no_tun("no permission on /dev/net/tun; run as root");
+            return no_tun("no permission to open /dev/net/tun; run as root");
         }
         Err(error) => return no_tun(&format!("/dev/net/tun: {error}")),
     }
@@ -293,13 +293,13 @@ pub(crate) fn needs_physical_addresses(address: &str) -> Option<String> {
     let driver = name("driver")?;
     let group = fs::read_to_string(device.join("iommu_group/name")).unwrap_or_default();
     why_physical(&driver, group.trim())
-        .map(|why| format!("{address} is bound to {driver}, which {why}: other memory won't do"))
+        .map(|why| format!("{address} is bound to {driver}, which {why}, so it needs hugepages"))
 }
 
-/// What a driver of the kernel lacks for addresses of another kind; `group` names the IOMMU group's kind.
+/// The reason why a driver of the kernel needs physical addresses; `group` names the IOMMU group's kind.
 fn why_physical(driver: &str, group: &str) -> Option<&'static str> {
     match driver {
-        "uio_pci_generic" | "igb_uio" => Some("knows no IOMMU"),
+        "uio_pci_generic" | "igb_uio" => Some("doesn't use an IOMMU"),
         "vfio-pci" if group == "vfio-noiommu" => Some("runs without an IOMMU"),
         _ => None,
     }

@@ -15,17 +15,17 @@ use crate::port::{PoolSizes, Port, PortConfig, UninitPort};
 use crate::rings::Rings;
 use crate::{Eal, Error, QueuePair};
 
-pub use crate::rings::LINK;
+use crate::rings::LINK;
 
 /// Queue pairs at most (`RTE_PMD_RING_MAX_RX_RINGS`).
-pub const QUEUES_MAX: u16 = 16;
+const QUEUES_MAX: u16 = 16;
 
 static NEXT_PAIR: AtomicU32 = AtomicU32::new(0);
 
 /// How the link is set up. `pools.rx_frames` is not used: frames come out of the other side's pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingConfig {
-    /// Queue pairs on each side, at most [`QUEUES_MAX`].
+    /// Queue pairs on each side, at most 16.
     pub queues: u16,
     /// Frames that each queue holds: 2^n, at least 64. Short rings stay in the L2 cache, long ones ride out stalls.
     pub ring_frames: u32,
@@ -51,7 +51,7 @@ impl Default for RingConfig {
 }
 
 /// One end of a link.
-pub type End = (Port, Vec<QueuePair>);
+type End = (Port, Vec<QueuePair>);
 
 /// Both ends of a new link: what one side sends on queue i, the other receives on queue i. Each side has its own pools.
 /// Each queue takes one sender and one receiver.

@@ -13,7 +13,7 @@ use crate::log::Capture;
 use crate::{Error, Mempool};
 
 /// How reports name this link.
-pub const LINK: &str = "memory link, no NIC";
+pub(crate) const LINK: &str = "memory link, no NIC";
 
 /// The rings of both directions. Drained and freed after both ports are closed.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use core::str::FromStr;
 use crate::{Error, preflight};
 
 /// The forms of a spec, for error messages and help texts.
-pub const ALLOWED: &str = "ring, tap:NAME, memif:SOCKET[,server], af_xdp:INTERFACE, pci:ADDRESS, \
+pub(crate) const ALLOWED: &str = "ring, tap:NAME, memif:SOCKET[,server], af_xdp:INTERFACE, pci:ADDRESS, \
                            or a DPDK device like net_pcap0,iface=… (options of the driver follow after commas)";
 /// Longest name of a network interface, in bytes (IFNAMSIZ without its NUL).
 const INTERFACE_NAME_MAX_BYTES: usize = 15;

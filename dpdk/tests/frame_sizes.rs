@@ -84,7 +84,7 @@ fn read_reply(frame: &[u8]) -> Option<(u16, u16, Vec<u8>)> {
     let is_reply =
         [(ip_protocol::ICMP, 0), (ip_protocol::ICMPV6, 129)][family] == (protocol, icmp[0]);
     let number = |at: usize| u16::from_be_bytes([icmp[at], icmp[at + 1]]);
-    // What Ethernet's minimum adds is no data.
+    // The padding to Ethernet's minimum is no data.
     let ip_len = match family {
         0 => usize::from(u16::from_be_bytes([frame[16], frame[17]])),
         _ => 40 + usize::from(u16::from_be_bytes([frame[18], frame[19]])),

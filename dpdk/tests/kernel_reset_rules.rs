@@ -2,7 +2,7 @@
 //! the kernel over a tap and into our worker, and the answers are compared.
 //!
 //! Every difference stands in [`DIFFERENCES`] with its reason, or the test fails; so does a row that no longer differs.
-//! What connections in every state answer is compared by [`states`]. `docs/reference/reset-rules.md` shows both tables to
+//! The answers of connections in every state are compared by [`states`]. `docs/reference/reset-rules.md` shows both tables to
 //! readers. Needs root and /dev/net/tun. One EAL per process, so
 //! this is one test; the network namespace belongs to its thread and ends with it.
 
@@ -60,7 +60,7 @@ struct Case {
     ack: u32,
 }
 
-/// What a segment got.
+/// The answer to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Silence,

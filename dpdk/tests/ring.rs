@@ -532,7 +532,7 @@ const BAD_LINK: FaultSpec = FaultSpec {
     seed: 1,
 };
 
-/// What arrived while frames went from `a` to `b` and back.
+/// The frames that arrived while frames went from `a` to `b` and back.
 #[derive(Default)]
 struct Arrived {
     at_b: u64,
@@ -541,7 +541,7 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// What is on the link goes to `b` and from there back to `a`.
+    /// Frames on the link go to `b` and from there back to `a`.
     fn echo(&mut self, a: &mut Side, b: &mut Side) {
         let mut burst = Burst::new();
         b.nic.rx(&mut burst);
@@ -598,7 +598,7 @@ fn faults_come_both_ways(eal: &Eal) {
     assert!(kept.bytes().iter().all(|&byte| byte == 0));
 }
 
-/// What is held when polling has ended is freed with the NIC.
+/// Frames held when polling has ended are freed with the NIC.
 fn faults_keep_no_frame(eal: &Eal) {
     let (mut a, _b) = sides(eal);
     let never = FaultSpec {
@@ -637,7 +637,7 @@ fn queues_keep_their_port_alive(eal: &Eal) {
     let mut received = Burst::new();
     assert_eq!(b[0].rx(&mut received), 0, "queue 1 is not queue 0");
     assert_eq!(b[1].rx(&mut received), 3);
-    // What still lies in a ring when both ports are gone returns to its pool.
+    // Frames in a ring return to their pool when both ports are gone.
     assert_eq!(b[1].tx(&mut received), 3);
     assert_eq!(control.in_use(), 3);
     drop((a, b));

@@ -52,7 +52,7 @@ fn look_at(frame: &[u8], parsed: &Parsed<'_>) {
     }
 }
 
-/// What was read must survive being written and read again.
+/// Parsed options must survive being written and read again.
 fn options(bytes: &[u8]) {
     let bytes = &bytes[..bytes.len().min(tcp_options::MAX_LEN)];
     let read = SegmentOptions::parse(bytes);

@@ -7,7 +7,7 @@
 use libfuzzer_sys::fuzz_target;
 use stack::wire::tcp_options::{MAX_LEN, Options, SegmentOptions, TcpOption};
 
-/// What a header's options say (RFC 9293 §3.1, RFC 2018, RFC 7323).
+/// The values of a header's options (RFC 9293 §3.1, RFC 2018, RFC 7323).
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
     mss: Option<u16>,

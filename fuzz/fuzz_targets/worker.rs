@@ -62,7 +62,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(nic.in_use(), 0, "buffers leaked");
 });
 
-/// What the peer knows.
+/// The state of the peer.
 struct World {
     now: Instant,
     /// The last SYN,ACK's sequence number, by the peer's port modulo 4: so that ACKs can hit.

@@ -24,7 +24,7 @@ const NEVER: Duration = Duration::from_secs(10_000_000);
 /// Segments on the wire, at most: the first give way.
 const WIRE: usize = 64;
 
-/// What sees a connection before each event.
+/// The observer of a connection before each event.
 pub(crate) trait Witness {
     /// `segment` is about to arrive.
     fn arrives(&mut self, side: &Side, segment: &Segment, now: Instant);
@@ -238,7 +238,7 @@ impl<W: Witness> Pair<W> {
         self.output(index);
     }
 
-    /// What two bytes of the input say.
+    /// The meaning of two bytes of the input.
     pub(crate) fn step(&mut self, what: u8, how: u8) {
         let (index, at) = (usize::from(what >> 7), usize::from(how));
         let picked = match self.wire.len() {

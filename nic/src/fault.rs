@@ -1,7 +1,7 @@
 //! Faults on purpose: which frames of a link are lost, doubled, corrupted, overtaken or late, and the queue that does it.
 //!
 //! It must never look at a clock or at bytes to decide: the same seed and the same number of frames give the same fates.
-//! It must never hold more than [`LANE_FRAMES`] frames.
+//! It must never hold more than 1,024 frames.
 
 mod lane;
 #[cfg(test)]
@@ -9,12 +9,12 @@ mod tests;
 
 use crate::rng::Random;
 
-pub use lane::{FaultLane, LANE_FRAMES, LaneConfig};
+pub use lane::{FaultLane, LaneConfig};
 
 /// All of something, in parts per million.
 pub const WHOLE_PPM: u32 = 1_000_000;
 /// A frame that is set aside is overtaken by this many frames at most.
-pub const OVERTAKERS_MAX: u8 = 8;
+pub(crate) const OVERTAKERS_MAX: u8 = 8;
 
 /// The faults of a link, the same in each direction. All zero: none.
 ///
@@ -27,7 +27,7 @@ pub struct FaultSpec {
     pub duplicate_ppm: u32,
     /// Frames of which one bit is flipped.
     pub corrupt_ppm: u32,
-    /// Frames that are set aside until 1 to [`OVERTAKERS_MAX`] later ones have passed.
+    /// Frames that are set aside until 1 to 8 later ones have passed.
     pub reorder_ppm: u32,
     /// How late every frame is, in ns.
     pub delay_ns: u64,

@@ -10,10 +10,10 @@ use stack::sim::host::{HostError, HostSpec};
 use stack::sim::world::World;
 use stack::time::Instant;
 
-/// What runs on a worker; one type for both hosts, because a world has one type of app.
+/// The app of a worker; one type for both hosts, because a world has one type of app.
 enum Capitals {
     Server,
-    /// What is still to be said, and what was heard.
+    /// The words still to be sent, and those received.
     Client(Vec<u8>, Vec<u8>),
 }
 
@@ -28,7 +28,7 @@ impl App for Capitals {
         while cx.unread_len(conn) > 0 {
             let bytes = cx.peek(conn).to_ascii_uppercase();
             let done = match self {
-                // What can't be sent now stays unread, and the client's window closes.
+                // Words without room to be sent stay unread, and the client's window closes.
                 Self::Server => cx.send_bytes(conn, &bytes).unwrap_or(0),
                 Self::Client(_, heard) => {
                     heard.extend_from_slice(&bytes);
@@ -61,7 +61,7 @@ impl App for Capitals {
     }
 }
 
-/// What the server answers to these words.
+/// The server's answer to these words.
 pub(crate) fn ask(words: &[u8]) -> Result<Vec<u8>, HostError> {
     let mut world = World::new(1, Instant::from_ms(1_000));
     let mut spec = HostSpec::new(1);

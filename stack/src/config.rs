@@ -23,7 +23,7 @@ pub use crate::tcp::settings::{InitialWindow, Settings, SettingsError};
 pub use crate::wire::ethernet::MacAddr;
 pub use crate::wire::vlan::VlanId;
 
-/// What a segment to a port without a listener gets.
+/// The answer to a segment for a port without a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ClosedPolicy {
@@ -163,7 +163,7 @@ impl Default for Handshake {
     }
 }
 
-/// What an endpoint is configured to be. [`ConfigSpec::validate`] turns it into what workers share.
+/// The configuration of an endpoint. [`ConfigSpec::validate`] turns it into what workers share.
 #[derive(Debug, Clone)]
 pub struct ConfigSpec {
     /// Our addresses on this link.
@@ -182,7 +182,7 @@ pub struct ConfigSpec {
     pub gateway_v6: Option<core::net::Ipv6Addr>,
     /// Open ports.
     pub listeners: Vec<ListenerConfig>,
-    /// What closed ports answer.
+    /// The answer of closed ports.
     pub closed: ClosedPolicy,
     /// TTL and hop limit of what we send (RFC 9293 MUST-49); at least 1.
     pub ttl: u8,
@@ -332,7 +332,7 @@ pub struct Config {
     gateway_v6: Option<IpAddr>,
     /// Open ports.
     pub listeners: Listeners,
-    /// What closed ports answer.
+    /// The answer of closed ports.
     pub closed: ClosedPolicy,
     /// TTL and hop limit of what we send.
     pub ttl: u8,
@@ -441,9 +441,9 @@ pub enum ConfigError {
     Limit {
         /// Which.
         name: &'static str,
-        /// What it is.
+        /// Its value.
         value: u64,
-        /// What it must be at least.
+        /// Its least allowed value.
         least: u64,
     },
     /// The prefix is longer than the address.

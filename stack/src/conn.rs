@@ -13,7 +13,7 @@
 //! Looking up a burst, in the order that hides the misses: [`ConnTable::prefetch_bucket`] for all frames, then
 //! [`ConnTable::probe`] for all (it prefetches the record), then [`ConnTable::confirm`] for all.
 
-// What names a flow, and its hash.
+// The key of a flow, and its hash.
 pub mod key;
 // One line of the index.
 pub mod bucket;
@@ -288,7 +288,7 @@ impl TableView<'_> {
         probe
     }
 
-    /// What belongs to the connection at `entry`: the app's state, and where its `Tcb` stands, which is nowhere while it is
+    /// The parts of the connection at `entry`: the app's state, and the place of its `Tcb`, which has none while it is
     /// parked. `None` for other kinds. The record itself is read.
     #[inline(always)]
     pub(crate) fn belongings(&self, entry: Entry) -> Option<(StateNumber, Slot)> {
@@ -367,7 +367,7 @@ impl ConnTable {
         }
     }
 
-    /// What stands where `probe` points first, if that is the record of `key`, and where the `Tcb` of an open connection stands:
+    /// The record where `probe` points first, if that is the one of `key`, and the place of an open connection's `Tcb`:
     /// its record is at hand. Where it is nothing, [`ConnTable::lookup_further`] says the last word.
     #[inline(always)]
     #[must_use]

@@ -5,7 +5,7 @@
 pub use crate::tcp::env::TcpCounters;
 pub use crate::wire::Defect;
 
-/// What a counter counts; decides where it stands in the sums of [`Counters::unaccounted`].
+/// The class of a counter; decides where it stands in the sums of [`Counters::unaccounted`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Class {
@@ -37,7 +37,7 @@ macro_rules! counters {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// What it counts, in one sentence.
+            /// Its meaning, in one sentence.
             #[must_use]
             pub const fn description(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+),)+ }

@@ -111,13 +111,13 @@ pub struct Worker<N: Nic, A: App = NoApp> {
     ending: Ending,
 }
 
-/// What the stages tell each other about the frames of the burst, one place per frame.
+/// Facts that the stages tell each other about the frames of the burst, one place per frame.
 struct Scratch {
     metas: Box<[Meta; BURST_FRAMES]>,
     probes: Box<[Probe; BURST_FRAMES]>,
 }
 
-/// What a stage may touch besides the burst that it works on.
+/// The parts that a stage may touch besides the burst that it works on.
 struct Core<N: Nic> {
     nic: N,
     caps: Caps,
@@ -141,7 +141,7 @@ struct Core<N: Nic> {
     ports: LocalPorts,
     writer: SegmentWriter<N::Frame>,
     fast_path: FastPathSwitch,
-    /// What the callbacks of a connection may read before it is queued.
+    /// The bytes that the callbacks of a connection may read before they are queued.
     lent: Option<LentFrame<N::Frame>>,
     /// Large segments that are being taken apart.
     large: LargeFrames<N::Frame>,

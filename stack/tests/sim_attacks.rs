@@ -24,7 +24,7 @@ use town::{CHARGEN, DAYTIME, DISCARD, ECHO, MINUTE, Score, Town, UNATTENDED};
 const SEED: u64 = 1;
 const TICK: Duration = Duration::from_millis(10);
 
-/// What the well-behaved have in peace.
+/// The results of well-behaved clients without an attack.
 static PEACE: LazyLock<Score> = LazyLock::new(|| {
     let mut town = Town::new(SEED);
     town.world.run_for(MINUTE);

@@ -81,7 +81,7 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// What was wrong with a seed, panics included.
+/// The faults of a seed, panics included.
 fn run(seed: u64, record: bool) -> Vec<String> {
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let mut stage = draw::draw(seed, FastPath::On);

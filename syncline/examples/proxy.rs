@@ -40,7 +40,7 @@ impl App for Proxy {
     }
 
     fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, ()>, conn: ConnId, _: &mut ()) {
-        // What the other side has no room for stays unread, and this peer's window closes.
+        // Bytes for which the other side has no room stay unread, and this peer's window closes.
         self.forward(cx, conn);
     }
 

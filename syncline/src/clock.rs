@@ -58,7 +58,7 @@ impl Clock {
 
 /// Sleeps until then, to the moment: a signal may interrupt it, but doesn't move its end. (The sleep of std goes on with
 /// what was left, and what is left grows by the slack of the timer each time: with a signal every 20 µs it never ends.)
-pub fn sleep_until(deadline: std::time::Instant) {
+fn sleep_until(deadline: std::time::Instant) {
     while let Some(left) = deadline.checked_duration_since(std::time::Instant::now())
         && !left.is_zero()
     {
@@ -67,7 +67,7 @@ pub fn sleep_until(deadline: std::time::Instant) {
     }
 }
 
-/// As [`sleep_until`], from now on.
+/// Sleeps for `time`, to the moment: a signal may interrupt it, but doesn't move its end.
 pub fn sleep(time: Duration) {
     sleep_until(std::time::Instant::now() + time);
 }

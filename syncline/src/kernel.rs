@@ -28,7 +28,7 @@ pub struct KernelAddress {
 pub fn owned_addresses() -> Result<Vec<KernelAddress>, Error> {
     let list = nix::ifaddrs::getifaddrs().map_err(|error| {
         Error::KernelSide(format!(
-            "the kernel does not tell its addresses (getifaddrs): {error}"
+            "cannot read the kernel's addresses (getifaddrs): {error}"
         ))
     })?;
     let owned = list.filter_map(|entry| {

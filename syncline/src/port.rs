@@ -8,7 +8,7 @@ use stack::config::MacAddr;
 use crate::Error;
 
 /// Frames in the pools of each worker beside those that connections hold: its rings, caches, and some bursts.
-pub const FRAMES_PER_WORKER: u32 = 4096;
+const FRAMES_PER_WORKER: u32 = 4096;
 /// Memory beside the pools: rings, descriptors, what drivers take; in MB.
 pub const OTHER_MEMORY_MB: u64 = 64;
 

@@ -132,7 +132,7 @@ impl Endpoint {
             );
         }
         if self.workers == 0 {
-            return wrong("0 workers; an endpoint needs at least 1");
+            return wrong("no workers: an endpoint needs at least 1");
         }
         if let Some(cpus) = &self.cpus
             && cpus.len() != usize::from(self.workers)
@@ -293,7 +293,7 @@ impl Endpoint {
         let mut faults = Vec::new();
         match outcome {
             Err(worker) => faults.push(format!(
-                "worker {worker} does not answer; is its CPU taken?"
+                "worker {worker} does not answer: another program may hold its CPU; give it one of its own (`cpus`)"
             )),
             Ok(()) if !ended.drained => faults.push(
                 "the NIC did not take all replies before the end; those that it left were given up"

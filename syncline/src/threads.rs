@@ -72,7 +72,10 @@ where
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     orders.give(Order::Stop);
-                    return Err(Error::Worker(format!("no thread for a worker: {error}")).into());
+                    return Err(Error::Worker(format!(
+                        "cannot start a thread for a worker: {error}"
+                    ))
+                    .into());
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What the guide shows is what is compiled.
+//! The programs of the guide are those that are compiled.
 #![forbid(unsafe_code)]
 
 const ECHO: &str = include_str!("../examples/echo.rs");

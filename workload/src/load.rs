@@ -9,9 +9,9 @@ mod schedule;
 mod measure;
 // Where connections come from.
 mod local_tuples;
-// What a run is to do.
+// The plan of a run.
 mod plan;
-// What happened, counted.
+// Counts of a run.
 mod counts;
 // Requests with placeholders.
 mod template;
@@ -42,7 +42,7 @@ pub use response::HEAD_MAX;
 pub use schedule::{Arrivals, RatePiece, Schedule};
 pub use template::{RANDOM_MAX, Template, TemplateError, WRITTEN_MAX};
 
-/// What the load generator keeps with each connection inside the stack: where its own record stands.
+/// The state of the load generator with each connection inside the stack: where its own record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadConn(u32);
 

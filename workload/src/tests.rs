@@ -1,4 +1,4 @@
-//! What needs no stack: bytes, addresses, counts, times.
+//! Parts that need no stack: bytes, addresses, counts, times.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;

@@ -9,6 +9,7 @@ use clap::{ArgMatches, ValueEnum};
 
 use crate::failure::Failure;
 use crate::fault::{FaultFlag, fault};
+use crate::report::OutputArgs;
 use crate::traffic::{Expect, SynOptions};
 use crate::units;
 
@@ -62,7 +63,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     given: GivenFlags,
 
-    /// What to measure
+    /// The exchange to measure
     #[arg(value_enum)]
     pub(crate) mode: Mode,
 
@@ -143,9 +144,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_enum)]
     pub(crate) options: Option<SynOptions>,
 
-    /// Print the result as JSON
-    #[arg(short = 'J', long)]
-    pub(crate) json: bool,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     /// The endpoint that answers the generator
     #[arg(long, value_enum, default_value = "endpoint", hide_short_help = true)]
@@ -214,7 +215,7 @@ impl clap::Args for GivenFlags {
     }
 }
 
-/// What to measure.
+/// The exchange to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     /// A closed port: each SYN is answered with RST,ACK
@@ -302,7 +303,9 @@ impl BenchArgs {
             return usage("--fill must be at most 100m");
         }
         if self.given.has("ring-frames") && !self.is_ring() {
-            return usage("--ring-frames is about --nic ring; the length of a memif is its rsize");
+            return usage(
+                "--ring-frames applies only to --nic ring; the length of a memif is its rsize=N",
+            );
         }
         if self.mode.is_conversation() {
             return self.check_conversation();
@@ -317,17 +320,17 @@ impl BenchArgs {
             )));
         }
         match self.peer {
-            Peer::Endpoint if self.expect.is_some() => {
-                usage("--expect is for --peer external: our endpoint must answer as the mode says")
-            }
+            Peer::Endpoint if self.expect.is_some() => usage(
+                "--expect applies only to --peer external: our own endpoint must answer as the mode says",
+            ),
             Peer::External if self.is_ring() => usage(
                 "--peer external needs a link that another process serves: --nic memif:SOCKET",
             ),
             Peer::External if self.fill > 0 || self.cookies => usage(
-                "--fill and --cookies say how our endpoint is set up; they mean nothing to --peer external",
+                "--fill and --cookies set up our own endpoint: leave them out with --peer external",
             ),
             Peer::External if self.expected() == Expect::Sink && self.given.has("window") => usage(
-                "--window counts SYNs without a reply, and with --expect sink none has one: use --rate",
+                "--window limits SYNs without a reply, and --expect sink gets no replies: use --rate",
             ),
             _ => Ok(()),
         }
@@ -374,7 +377,7 @@ impl BenchArgs {
             return Ok(());
         }
         if self.connections == Some(0) {
-            return usage("--connections must be at least 1: over none there is nothing to ask");
+            return usage("--connections must be at least 1");
         }
         if self.under_way() > self.requested_connections() {
             return usage(
@@ -384,7 +387,7 @@ impl BenchArgs {
         let least = self.under_way() + SLACK;
         if self.open_records.is_some_and(|records| records < least) {
             return Err(Failure::Usage(format!(
-                "--open-records must be at least {least}: --concurrency, and {SLACK} that one side has ended and the other hasn't"
+                "--open-records must be at least {least}: --concurrency, plus {SLACK} for connections that only one side has ended"
             )));
         }
         Ok(())

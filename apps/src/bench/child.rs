@@ -51,7 +51,7 @@ impl Child {
     /// [`Failure::Run`] when the system refuses.
     pub(super) fn start(args: &BenchArgs, server: &str, cpus: &[usize]) -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| {
-            Failure::Run(format!("the endpoint's process does not start: {error}"))
+            Failure::Run(format!("cannot start the endpoint's process: {error}"))
         };
         let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
@@ -94,7 +94,7 @@ impl Child {
                 Ok(EndpointMessage::Ready(ready)) => return Ok(ready),
                 Err(RecvTimeoutError::Timeout) if stop.is_asked() => {
                     return Err(Failure::Run(
-                        "stopped before there was anything to measure".into(),
+                        "interrupted before the measurement began".into(),
                     ));
                 }
                 Err(RecvTimeoutError::Timeout) if started.elapsed() < START => {}
@@ -143,17 +143,18 @@ impl Child {
                 cause,
             }) => Failure::Run(cause),
             Ok(other) => Failure::Run(format!(
-                "the endpoint's process answered {other:?} out of turn"
+                "the endpoint's process sent {other:?} at the wrong time: that is a bug, please report it"
             )),
             Err(RecvTimeoutError::Timeout) => {
-                Failure::Run("the endpoint's process does not answer; is its CPU taken?".into())
+                Failure::Run("the endpoint's process does not answer: another program may hold its CPU; give it one of its own \
+                 (--cpus)".into())
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self
                     .process
                     .wait()
                     .map_or_else(|e| e.to_string(), |s| s.to_string());
-                Failure::Run(format!("the endpoint's process ended by itself ({status})"))
+                Failure::Run(format!("the endpoint's process ended before the run did ({status})"))
             }
         }
     }

@@ -43,7 +43,8 @@ impl GeneratorLine {
     fn tally(&self) -> Result<Tally, Failure> {
         self.mailbox
             .ask()
-            .ok_or_else(|| Failure::Run("the generator does not answer; is its CPU taken?".into()))
+            .ok_or_else(|| Failure::Run("the generator does not answer: another program may hold its CPU; give it one of its \
+             own (--cpus)".into()))
     }
 }
 

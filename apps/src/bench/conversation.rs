@@ -19,7 +19,6 @@ use super::conduct::NearSide;
 use super::endpoint::{Endpoint, Ready};
 use super::{memif, ring};
 use crate::clock::Clock;
-use crate::console;
 use crate::failure::Failure;
 use crate::stop::Stop;
 
@@ -37,7 +36,7 @@ pub(super) fn run(args: &BenchArgs, stop: &Stop) -> Result<Report, Failure> {
         memif::run(args, stop, near, |_, _| Ok(()))?
     };
     let report = Report::new(args, course, sides);
-    console::report(&report, args.json)?;
+    args.output.print(&report)?;
     Ok(report)
 }
 

@@ -67,7 +67,8 @@ pub(super) struct Progress {
     pub(super) unaccounted: i64,
     /// The progress of its app.
     pub(super) app: AppProgress,
-    /// What the process has resident; the caller that passes the progress on fills it in, since the thread that polls reads no file.
+    /// The resident memory of the process, in bytes; the caller that passes the progress on fills it in: the polling thread reads no
+    /// file.
     pub(super) resident_bytes: Option<u64>,
 }
 

@@ -86,7 +86,10 @@ fn obey(mailbox: &Mailbox<Progress>) -> Result<(), Failure> {
     for line in std::io::stdin().lines() {
         match line.as_deref() {
             Ok(ORDER_PROGRESS) => {
-                let silent = || Failure::Run("the endpoint's thread does not answer".into());
+                let silent = || {
+                    Failure::Run("the endpoint's thread does not answer: another program may hold its CPU; give it \
+                 one of its own (--cpus)".into())
+                };
                 tell(&EndpointMessage::Progress(
                     mailbox.ask().ok_or_else(silent)?.with_memory(),
                 ))?;

@@ -54,7 +54,7 @@ impl Link {
             let directory = std::env::temp_dir().join(format!("syncline-{}", std::process::id()));
             std::fs::create_dir_all(&directory).map_err(|error| {
                 Failure::Run(format!(
-                    "no directory {} for the socket: {error}",
+                    "cannot make the directory {} for the socket: {error}",
                     directory.display()
                 ))
             })?;
@@ -81,7 +81,7 @@ impl Link {
                 })
             }
             _ => Err(Failure::Usage(format!(
-                "bench runs on links that it makes itself, and `{nic}` is none: use --nic ring or --nic memif"
+                "bench runs only over links that it makes itself, and `{nic}` is another: use --nic ring or --nic memif"
             ))),
         }
     }
@@ -187,7 +187,9 @@ fn wait_for_leave(port: &Port) {
     let started = Instant::now();
     while port.link_is_up() {
         if started.elapsed() >= LEAVE {
-            console::log("warning: the peer still holds the link; leaving all the same");
+            console::log(
+                "warning: the peer still holds the link; bench ends without waiting for it",
+            );
             return;
         }
         clock::sleep(SETTLE);

@@ -15,7 +15,7 @@ use super::limit::{self, Limit};
 use crate::console;
 use crate::failure::Failure;
 use crate::provenance::{self, Versions};
-use crate::report::reasons;
+use crate::report::{OutputArgs, reasons};
 use crate::traffic::Expect;
 
 /// The reports of both sides about themselves.
@@ -214,15 +214,15 @@ impl Report {
         }
     }
 
-    /// Prints the result to stdout, as text or as JSON, and wrong replies in hex to stderr.
+    /// Prints the result, and wrong replies in hex to stderr.
     ///
     /// # Errors
     /// [`Failure::Run`] when stdout takes no more.
-    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
+    pub(super) fn print(&self, output: &OutputArgs) -> Result<(), Failure> {
         for dump in &self.dumps {
             console::log(dump);
         }
-        console::report(self, json)
+        output.print(self)
     }
 
     /// Whether the result is good: every reply right, every frame accounted for, every buffer back.
@@ -262,7 +262,8 @@ impl Report {
             ));
         }
         if self.expects_replies && self.replies_verified == 0 && !self.interrupted {
-            faults.push("no reply came: is the peer of the right kind?".to_owned());
+            faults
+                .push("no reply came: check that the peer answers this kind of request".to_owned());
         }
         Failure::unless_good(&faults)
     }

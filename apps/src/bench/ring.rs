@@ -33,7 +33,10 @@ struct EndpointLine {
 
 impl Watch for &EndpointLine {
     fn progress(&mut self) -> Result<Option<Progress>, Failure> {
-        let silent = || Failure::Run("the endpoint does not answer; is its CPU taken?".into());
+        let silent = || {
+            Failure::Run("the endpoint does not answer: another program may hold its CPU; give it one of its own \
+         (--cpus)".into())
+        };
         self.mailbox
             .ask()
             .map(|progress| Some(progress.with_memory()))
@@ -118,6 +121,6 @@ pub(super) fn run<A: ReportsProgress, R>(
 
 /// The one queue pair that was asked for.
 pub(super) fn only(queues: Vec<QueuePair>) -> Result<QueuePair, Failure> {
-    let none = || Failure::Run("the link has no queue; that is a bug, please report it".into());
+    let none = || Failure::Run("the link has no queue: that is a bug, please report it".into());
     queues.into_iter().next().ok_or_else(none)
 }

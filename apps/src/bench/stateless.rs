@@ -42,14 +42,14 @@ pub(super) fn run(args: &BenchArgs, stop: &Stop) -> Result<Report, Failure> {
     } else {
         memif::run(args, stop, near, |result, sides| {
             if args.peer == Peer::External {
-                report(result, sides).print(args.json)?;
+                report(result, sides).print(&args.output)?;
             }
             Ok(())
         })?
     };
     let report = report(&result, &sides);
     if args.peer == Peer::Endpoint {
-        report.print(args.json)?;
+        report.print(&args.output)?;
     }
     Ok(report)
 }

@@ -56,8 +56,8 @@ pub(crate) struct DiagnoseArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 65_536)]
     pub(crate) table: usize,
 
-    /// Print the same as JSON
-    #[arg(long)]
+    /// Print the result as JSON
+    #[arg(short = 'J', long)]
     pub(crate) json: bool,
 
     /// The NIC, and our addresses on it.

@@ -36,7 +36,7 @@ pub(crate) fn open<'a>(path: &Path, stop: &'a Stop) -> Result<Box<dyn Read + Sen
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(Failure::Usage(format!(
-            "-r {}: it is a folder; name the capture in it",
+            "-r {}: it is a directory; name the capture in it",
             path.display()
         )));
     }

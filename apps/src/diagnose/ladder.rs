@@ -119,6 +119,6 @@ fn icmp(kind: IcmpKind) -> String {
         IcmpKind::Refused => "refused".into(),
         IcmpKind::Unreachable => "unreachable".into(),
         IcmpKind::HopsExceeded => "hops exceeded".into(),
-        IcmpKind::Other => "error".into(),
+        _ => "error".into(),
     }
 }

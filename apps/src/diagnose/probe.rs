@@ -7,7 +7,7 @@ mod attempt;
 // One connection by our own stack on a NIC.
 #[cfg(feature = "dpdk")]
 mod nic;
-// What the attempts mean.
+// The meaning of the attempts.
 mod judge;
 // The same as text and as JSON.
 mod text;
@@ -35,7 +35,7 @@ pub(super) fn run(args: &DiagnoseArgs, target: &str) -> Result<(), Failure> {
     console::result(text::whole(target, &found).trim_end())
 }
 
-/// What it needs of the machine, for `doctor`.
+/// Its needs, for `doctor`.
 ///
 /// # Errors
 /// [`Failure::Usage`]: no target, no NIC, or flags that would be refused whatever the machine.

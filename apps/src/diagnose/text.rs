@@ -57,7 +57,7 @@ fn head(findings: &Findings<'_>) -> String {
         let fragments = counted(frames.fragments, "fragment");
         let _ = writeln!(
             out,
-            "{fragments} of IP packets: what they carry wasn't looked at"
+            "{fragments} of IP packets: not put together, so their segments are missing here"
         );
     }
     out
@@ -82,7 +82,7 @@ fn list(findings: &Findings<'_>) -> String {
     };
     let (left, right) = (width(0), width(1));
     let mut out = format!(
-        "\n{:>6} {:>11}  {:<left$}   {:<right$} {:>11} {:>11} {:>8}  became of it\n",
+        "\n{:>6} {:>11}  {:<left$}   {:<right$} {:>11} {:>11} {:>8}  verdict\n",
         "#", "at", "client", "server", "bytes ->", "<- bytes", "frames"
     );
     for (judged, [client, server]) in findings.judged.iter().zip(&names) {
@@ -139,7 +139,7 @@ fn sums(findings: &Findings<'_>) -> String {
     if summed > 0 {
         let _ = writeln!(
             out,
-            "{} left the table early and were judged by what had been seen (--table {})",
+            "{} left the full table early and were judged by their frames until then; raise --table (now {})",
             counted(summed, "connection"),
             findings.args.table
         );
@@ -177,8 +177,11 @@ fn details(findings: &Findings<'_>, judged: &Judged<'_>) -> String {
     let mut out = format!(
         "#{} {client} > {server}: {}{whose}\n",
         connection.number,
-        became(judged)
+        situation.title()
     );
+    if situation != Situation::Normal {
+        let _ = writeln!(out, "  verdict   {}", judged.verdict.certainty.meaning());
+    }
     let states = connection_states(judged);
     if !states.is_empty() {
         let _ = writeln!(out, "  states    {states}");

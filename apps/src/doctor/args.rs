@@ -11,8 +11,8 @@ use std::path::PathBuf;
 /// on-link targets for their link address, never over the interface with the default route. Exit status: 0 nothing is missing, 1 something is, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// Print the findings as JSON
-    #[arg(long)]
+    /// Print the result as JSON
+    #[arg(short = 'J', long)]
     pub(super) json: bool,
 
     /// Read /proc, /sys and /dev below this directory

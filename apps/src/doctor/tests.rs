@@ -117,7 +117,7 @@ impl Planted {
     }
 
     fn runs_as(&self, user: u32, capabilities: &str) {
-        // What procfs asks of this file; proc(5) says more.
+        // The format of this file in procfs; see proc(5).
         let ids = format!("{user}\t{user}\t{user}\t{user}");
         let own = fs::read_to_string("/proc/self/status").unwrap();
         let lines = own

@@ -1,4 +1,4 @@
-//! What a run is about to do, on stderr, before its first frame.
+//! The plan of a run on stderr, before its first frame.
 //!
 //! It must never leave out a default that changes what leaves the NIC.
 
@@ -56,8 +56,8 @@ pub(super) fn targets(setup: &Setup) -> String {
 /// The rate, in words.
 pub(super) fn rate(setup: &Setup) -> String {
     setup.rate_pps.map_or_else(
-        || "as many frames as are taken".to_owned(),
-        |rate| format!("{rate} frames a second"),
+        || "as many frames as the NIC takes".to_owned(),
+        |rate| format!("{} a second", counted(rate, "frame")),
     )
 }
 
@@ -76,9 +76,9 @@ pub(super) fn sources(args: &FloodArgs, setup: &Setup) -> String {
     let seen = match &setup.observable {
         Observable::All => "replies come back",
         Observable::None => {
-            "replies can't come back (neither on our link nor --routed): no silence is reported"
+            "replies can't come back (the sources are neither on our link nor --routed), so silence is not reported"
         }
-        Observable::Ranges(_) => "replies come back to some",
+        Observable::Ranges(_) => "replies come back to some of them",
     };
     format!(
         "{names} ({} × {}), {seen}",
@@ -95,8 +95,8 @@ fn tuples(args: &FloodArgs, plan: &FloodPlan) -> String {
     let bytes: u64 = plan.books.iter().map(crate::traffic::Book::bytes).sum();
     let in_flight: u64 = plan.books.iter().map(crate::traffic::Book::capacity).sum();
     format!(
-        "{} tuples {order}, shard {}, up to {in_flight} in flight in {} KiB",
-        plan.space.len(),
+        "{} {order}, shard {}, up to {in_flight} in flight in {} KiB",
+        counted(plan.space.len(), "tuple"),
         args.pool.shard(),
         bytes >> 10
     )

@@ -12,6 +12,7 @@ use workload::pools::PortRange;
 
 use crate::addresses::host_prefix;
 use crate::failure::Failure;
+use crate::report::OutputArgs;
 use crate::rig::{GuardArgs, NicArgs, PoolArgs, port_range};
 use crate::traffic::{Answer, FloodFlags, SynOptions};
 use crate::units;
@@ -151,9 +152,9 @@ pub(crate) struct FloodArgs {
     #[arg(long)]
     pub(crate) echo_config: bool,
 
-    /// Print the result as JSON (docs/reference/flood-json.md)
-    #[arg(short = 'J', long)]
-    pub(crate) json: bool,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     /// Write a JSON object for each second to a file, one a line
     #[arg(long, value_name = "FILE")]

@@ -210,7 +210,7 @@ impl<N: Nic> Nic for SharedNic<N> {
     }
 }
 
-/// What a worker of the flood does with frames that are no replies: the probe's go through the door, neighbours are answered.
+/// The treatment of frames that are no replies by a worker of the flood: the probe's go through the door, neighbours are answered.
 #[derive(Debug)]
 pub(super) struct Attendant<F> {
     host: LinkHost,

@@ -1,4 +1,4 @@
-//! What kept a flood from being faster: the verdict, what it rests on, and what to change.
+//! The limit of a flood: the verdict, what it rests on, and what to change.
 //!
 //! It must never guess: what nothing shows is `undetermined`.
 
@@ -13,7 +13,7 @@ const LIMITING_SHARE: f64 = 0.5;
 /// From this share of busy time on the generator had no time left.
 const FULL_SHARE: f64 = 0.95;
 
-/// What limited a flood.
+/// The limit of a flood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FloodVerdict {
@@ -33,9 +33,9 @@ pub(super) enum FloodVerdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct FloodLimit {
     pub(super) verdict: FloodVerdict,
-    /// What it rests on.
+    /// Its evidence.
     pub(super) evidence: String,
-    /// What to change for a higher rate.
+    /// The change that gives a higher rate.
     pub(super) change: &'static str,
 }
 

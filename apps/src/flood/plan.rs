@@ -42,7 +42,7 @@ pub(super) struct Setup {
     pub(super) workers: u16,
     /// The probe; its queue pair is the last one.
     pub(super) probe: Option<Arc<ProbePlan>>,
-    /// What a worker does while nothing comes.
+    /// The behaviour of a worker while no frame comes.
     pub(super) idle: Idle,
     /// Addresses and ports that frames come from.
     pub(super) pool: SourcePool,
@@ -81,20 +81,20 @@ impl Setup {
         }
         if args.link.rss_probe.is_some() {
             return usage(
-                "--rss-probe: a flood judges each reply on whatever queue it comes; leave it out"
+                "--rss-probe doesn't apply to flood, which takes replies on any queue: leave it out"
                     .into(),
             );
         }
         if args.link.rss_key == RssKey::Symmetric {
             return usage(
-                "--rss-key symmetric: the workers of a flood share its addresses and ports by number, not by the NIC's hash, and judge each reply on whatever queue it comes; leave it out".into(),
+                "--rss-key symmetric doesn't apply to flood, which takes replies on any queue: leave it out".into(),
             );
         }
         if args.link.ip.is_empty() {
-            return usage("--ip is missing: the address that we ask neighbours from, such as --ip 198.18.0.2/24".into());
+            return usage("--ip is missing: give the address from which flood asks for neighbours, such as --ip 198.18.0.2/24".into());
         }
         if args.link.vlan.len() > 1 {
-            return usage("--vlan: a flood is in one VLAN; give each VLAN a run of its own".into());
+            return usage("--vlan: flood sends in one VLAN; start a run for each".into());
         }
         let config = args.config_spec()?.validate();
         let config = config.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -147,7 +147,7 @@ fn workers(args: &FloodArgs) -> Result<u16, Failure> {
         (false, _) | (true, false) => Ok(queues),
         (true, true) if queues > 1 => Ok(queues - 1),
         (true, true) => usage(
-            "--probe has a queue and a CPU of its own, the last one: give --queues 2 or more, or two --cpus".into(),
+            "--probe needs a queue and a CPU of its own (the last one): give --queues 2 or more, or two --cpus".into(),
         ),
     }
 }
@@ -209,9 +209,7 @@ fn targets(args: &FloodArgs) -> Result<Vec<(IpAddr, u16)>, Failure> {
             prefix_len,
         } = group.addresses;
         if address.is_ipv6() != v6 {
-            return usage(
-                "targets of IPv4 and IPv6 in one run: give each family a run of its own".into(),
-            );
+            return usage("the targets are of IPv4 and IPv6: start a run for each family".into());
         }
         let pool = SourcePool::new(&[(address, prefix_len)], &[group.ports])
             .map_err(|error| Failure::Usage(format!("target {address}/{prefix_len}: {error}")))?;
@@ -239,7 +237,7 @@ fn sources(args: &FloodArgs, v6: bool) -> Result<Vec<Interface>, Failure> {
         .find(|prefix| prefix.address.is_ipv6() != v6)
     {
         return usage(format!(
-            "--sources {}/{}: the targets are of the other family",
+            "--sources {}/{}: the targets are of the other family; give sources of theirs",
             other.address, other.prefix_len
         ));
     }
@@ -255,7 +253,7 @@ fn sources(args: &FloodArgs, v6: bool) -> Result<Vec<Interface>, Failure> {
         .collect();
     if own.is_empty() {
         return usage(
-            "no address of ours is of the targets' family: give --ip or --sources of it".into(),
+            "no source address of the targets' family: give one with --ip or --sources".into(),
         );
     }
     Ok(own)
@@ -402,7 +400,7 @@ fn in_flight(
 ) -> Result<u64, Failure> {
     if horizon > HORIZON_MAX {
         return usage(format!(
-            "--wait and --resend: a tuple would be taken for {horizon:?}; at most 30 minutes"
+            "--wait and --resend keep each tuple for {horizon:?}: lower them to at most 30 minutes together"
         ));
     }
     let tuples = pool.len().checked_mul(targets).filter(|&n| n <= TUPLES_MAX);
@@ -511,9 +509,12 @@ mod tests {
     fn what_can_not_be_is_refused_in_a_line() {
         for (line, part) in [
             ("198.18.0.1:80 [2001:db8::1]:80", "each family"),
-            ("[2001:db8::1]:80", "give --ip or --sources"),
+            (
+                "[2001:db8::1]:80",
+                "no source address of the targets' family",
+            ),
             ("198.18.0.1:80 --sources 2001:db8::/96", "other family"),
-            ("198.18.0.1:80 --vlan 5,6", "one VLAN"),
+            ("198.18.0.1:80 --vlan 5,6", "start a run for each"),
             ("198.18.0.0/16:80-81", "more than 65536 targets"),
             ("198.18.0.1:80 --wait 1h", "30 minutes"),
             (
@@ -522,7 +523,7 @@ mod tests {
             ),
             (
                 "198.18.0.1:80 --queues 2 --rss-key symmetric",
-                "not by the NIC's hash",
+                "leave it out",
             ),
         ] {
             assert!(error(line).contains(part), "{line}: {}", error(line));

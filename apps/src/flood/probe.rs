@@ -20,14 +20,14 @@ const CONNECTS_PER_TURN: u32 = 16;
 /// Parts of a run that are counted apart.
 const PHASES: usize = 3;
 
-/// What a probe does.
+/// The plan of a probe.
 #[derive(Debug, Clone)]
 pub(super) struct ProbePlan {
     /// Whom it asks, in turn.
     pub(super) targets: Vec<SocketAddr>,
     /// Connections a second.
     pub(super) rate: u32,
-    /// What it sends on each; may be empty.
+    /// The bytes that it sends on each; may be empty.
     pub(super) request: Vec<u8>,
     /// How the reply must begin; at least a byte.
     pub(super) reply: Vec<u8>,
@@ -83,7 +83,7 @@ impl ProbeFault {
     }
 }
 
-/// What the connections came to that were due in one phase.
+/// The outcomes of the connections that were due in one phase.
 #[derive(Debug, Clone)]
 pub(super) struct ProbeTally {
     /// Connections that were due.
@@ -120,7 +120,7 @@ impl ProbeTally {
     }
 }
 
-/// What a probe knows, for the control thread.
+/// The state of a probe, for the control thread.
 #[derive(Debug, Clone)]
 pub(super) struct ProbeProgress {
     /// Without the flood, during the same flood into a sink, and during the flood.
@@ -129,7 +129,7 @@ pub(super) struct ProbeProgress {
     pub(super) open: u64,
 }
 
-/// What a probe remembers of a connection.
+/// The state of a probe for a connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ProbeConn {
     /// When it was due.
@@ -173,7 +173,7 @@ impl Probe {
         }
     }
 
-    /// What it knows.
+    /// Its state.
     pub(super) fn progress(&self) -> ProbeProgress {
         ProbeProgress {
             phases: self.tallies.clone(),
@@ -191,7 +191,7 @@ impl Probe {
             Phase::Baseline => 0,
             Phase::Sink => 1,
             Phase::Flood => 2,
-            // What would begin now belongs to no figure.
+            // A connection begun now would belong to no figure.
             Phase::Settle | Phase::Quiet => {
                 self.started_at = None;
                 return;

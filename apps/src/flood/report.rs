@@ -18,9 +18,9 @@ use crate::report::Envelope;
 use crate::rig::{NicReport, Reach};
 use crate::traffic::{FloodPlan, Matrix, Outcome, OutcomeRow, Tally};
 
-// What the probe came to.
+// The result of the probe.
 mod probe;
-// What one target's frames met, as it is reported.
+// The outcomes of one target's frames, as reported.
 mod row;
 
 use probe::ProbeReport;
@@ -29,9 +29,9 @@ use row::{IcmpCount, RowReport};
 /// Rows that the text shows; JSON has them all.
 const ROWS_SHOWN: usize = 16;
 
-/// What a report is made of.
+/// The parts of a report.
 pub(super) struct ReportParts<'a> {
-    /// What was sent.
+    /// The sent frames.
     pub(super) plan: &'a FloodPlan,
     /// The result.
     pub(super) run: FloodRun,
@@ -53,7 +53,7 @@ pub(crate) struct FloodReport {
     target: String,
     flags: &'static str,
     syn_options: &'static str,
-    /// What SYN-ACKs were answered with.
+    /// The answer to SYN-ACKs.
     answer: &'static str,
     sources: String,
     tuples: u64,
@@ -97,7 +97,7 @@ pub(crate) struct FloodReport {
     nic: NicReport,
     mbufs_in_use: u32,
     cpus: Vec<Option<usize>>,
-    /// What is not as it must be.
+    /// The faults of the run.
     faults: Vec<String>,
     /// Faults that `--expect` names.
     unexpected: Vec<String>,
@@ -216,7 +216,7 @@ fn icmp_counts(v6: bool, matrix: &Matrix) -> Vec<IcmpCount> {
         .collect()
 }
 
-/// What all workers came to.
+/// The results of all workers.
 fn together(setup: &Setup, run: &FloodRun) -> (Matrix, Tally) {
     let mut matrix = Matrix::new(setup.targets.len());
     for end in &run.ends {
@@ -227,13 +227,13 @@ fn together(setup: &Setup, run: &FloodRun) -> (Matrix, Tally) {
     (matrix, whole.unwrap_or_default())
 }
 
-/// What does not add up.
+/// The sums that do not add up.
 fn accounting(total: &OutcomeRow, whole: &Tally, mbufs_in_use: u32) -> Vec<String> {
     let mut faults = Vec::new();
     if total.sent() != whole.tuples_sent {
         faults.push(format!(
-            "{} tuples were sent, {} are accounted for",
-            whole.tuples_sent,
+            "{} sent, {} accounted for",
+            counted(whole.tuples_sent, "tuple"),
             total.sent()
         ));
     }
@@ -262,7 +262,7 @@ fn accounting(total: &OutcomeRow, whole: &Tally, mbufs_in_use: u32) -> Vec<Strin
     faults
 }
 
-/// What `--expect` does not name and happened.
+/// Outcomes that `--expect` does not name.
 fn unexpected(expect: &[ExpectedOutcome], total: &OutcomeRow) -> Vec<String> {
     if expect.is_empty() {
         return Vec::new();
@@ -283,14 +283,14 @@ fn unexpected(expect: &[ExpectedOutcome], total: &OutcomeRow) -> Vec<String> {
         .filter(|&outcome| !is_expected(outcome) && total.cell(outcome).first > 0)
         .map(|outcome| {
             format!(
-                "{} tuples met an unexpected {}",
-                total.cell(outcome).first,
+                "{} met an unexpected {}",
+                counted(total.cell(outcome).first, "tuple"),
                 outcome.words()
             )
         })
         .collect();
     if !expect.contains(&ExpectedOutcome::Silence) && total.silent > 0 {
-        unexpected.push(format!("{} tuples met silence", total.silent));
+        unexpected.push(format!("{} met silence", counted(total.silent, "tuple")));
     }
     let met: u64 = Outcome::ALL
         .into_iter()

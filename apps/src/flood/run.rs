@@ -179,7 +179,7 @@ fn flood_plan(
     })
 }
 
-/// What the threads need.
+/// The parts that the threads need.
 struct Workers<'a> {
     args: &'a FloodArgs,
     setup: &'a Setup,
@@ -191,7 +191,7 @@ struct Workers<'a> {
     unfinished: &'a dyn Fn(FloodRun) -> FloodReport,
 }
 
-/// What a thread runs.
+/// The function of a thread.
 type Body<'a> = Box<dyn FnOnce(Ready) -> Result<ThreadEnd, Failure> + Send + 'a>;
 
 impl Workers<'_> {
@@ -247,7 +247,7 @@ impl Workers<'_> {
         let hangs = |mut run: FloodRun| {
             run.faults.push(HANGS.to_owned());
             let report = (self.unfinished)(run);
-            rig::leave(&report, self.args.json, report.gate())
+            rig::leave(&report, &self.args.output, report.gate())
         };
         let polled = rig::poll_all((self.eal, orders), bodies, control, hangs)?;
         let mut run = polled.control;
@@ -307,7 +307,11 @@ impl Workers<'_> {
                 .into_ends()
                 .into_iter()
                 .next();
-            let ring = ring.ok_or_else(|| Failure::Run("no ring for the probe".into()))?;
+            let ring = ring.ok_or_else(|| {
+                Failure::Run(
+                    "no ring is left for the probe: that is a bug, please report it".into(),
+                )
+            })?;
             let worker =
                 Worker::with_app(nic, probe, config, &secrets, ring, PageOptions::default());
             let worker = worker.map_err(|error| {

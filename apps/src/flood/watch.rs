@@ -27,9 +27,10 @@ const SETTLE_SLACK: Duration = Duration::from_secs(2);
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// The fault of a run whose probe hangs.
-const PROBE_HANGS: &str = "the probe does not answer; is its CPU taken?";
+const PROBE_HANGS: &str =
+    "the probe does not answer: another program may hold its CPU; give it one of its own (--cpus)";
 
-/// What ended the sending.
+/// The reason why the sending ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum EndedBy {
@@ -45,7 +46,7 @@ pub(super) enum EndedBy {
     Worker,
 }
 
-/// What happened in one second. Field names are stable (docs/reference/flood-json.md).
+/// The rates of one second. Field names are stable (docs/reference/flood-json.md).
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Interval {
     /// Its end, in seconds from the start.
@@ -60,18 +61,18 @@ pub(super) struct Interval {
     silent_pps: f64,
 }
 
-/// What the control thread saw, and what the workers came to.
+/// The record of the control thread, and the results of the workers.
 #[derive(Debug)]
 pub(super) struct FloodRun {
     /// How long frames were sent.
     pub(super) seconds: f64,
-    /// What was sent in that time, of all workers.
+    /// The frames sent in that time, of all workers.
     pub(super) sending: Tally,
     /// Second by second.
     pub(super) intervals: Vec<Interval>,
     /// Where each second is written.
     pub(super) ndjson: NdjsonFile,
-    /// What ended the sending.
+    /// The reason why the sending ended.
     pub(super) ended_by: EndedBy,
     /// The workers.
     pub(super) ends: Vec<WorkerEnd>,
@@ -79,7 +80,7 @@ pub(super) struct FloodRun {
     pub(super) probe: Option<ProbeEnd>,
     /// Frames that found the ring between flood and probe full.
     pub(super) handover_dropped: u64,
-    /// What went wrong.
+    /// The faults of the run.
     pub(super) faults: Vec<String>,
 }
 
@@ -93,9 +94,9 @@ impl FloodRun {
     }
 }
 
-/// What else the control thread rules.
+/// The other parts that the control thread rules.
 pub(super) struct Controls<'a> {
-    /// What all threads do.
+    /// The phase of all threads.
     pub(super) phases: &'a Phases,
     /// The line to the probe.
     pub(super) probe: Option<&'a ProbeLine>,
@@ -246,7 +247,7 @@ fn probe_ends(
     }
     (!args.expect_outage && watch.failing_for() >= args.stop_after).then(|| {
         console::log(format_args!(
-            "no probe was verified for {:?}: the flood ends (--stop-after; --expect-outage goes on)",
+            "no probe was verified for {:?}: the flood ends (change this with --stop-after or --expect-outage)",
             args.stop_after
         ));
         run.faults.push(format!(
@@ -333,7 +334,7 @@ fn ask(lines: &[WorkerLine], run: &mut FloodRun) -> Option<Tally> {
     if total.is_none() {
         run.ended_by = EndedBy::Worker;
         run.faults
-            .push("a worker does not answer; is its CPU taken?".to_owned());
+            .push("a worker does not answer: another program may hold its CPU; give it one of its own (--cpus)".to_owned());
     }
     total
 }

@@ -24,12 +24,12 @@ pub(super) type FloodNic = VlanNic<DpdkNic>;
 /// One worker's part.
 pub(super) type Flooder = Generator<SharedNic<FloodNic>, ObservedExchange<Attendant<Mbuf>>>;
 
-/// What a worker came to.
+/// The result of a worker.
 #[derive(Debug)]
 pub(super) struct WorkerEnd {
     /// Its counts.
     pub(super) tally: Tally,
-    /// What its frames met, and what it received of others' frames.
+    /// The outcomes of its frames, and the replies to others' frames that it received.
     pub(super) matrix: Matrix,
     /// Frames that the driver took.
     pub(super) frames_taken: u64,
@@ -38,7 +38,7 @@ pub(super) struct WorkerEnd {
 /// How long the probe's last frames may take.
 const DRAIN_MAX: Duration = Duration::from_millis(200);
 
-/// What a probe came to.
+/// The result of a probe.
 #[derive(Debug)]
 pub(super) struct ProbeEnd {
     /// Its counts.
@@ -66,7 +66,7 @@ impl WorkerLine {
     }
 }
 
-/// What a thread came to.
+/// The result of a thread.
 #[derive(Debug)]
 pub(super) enum ThreadEnd {
     /// A worker of the flood.

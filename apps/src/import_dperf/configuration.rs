@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use diagnose::counted;
+
 use super::NotDperf;
 use super::ranges::AddressRange;
 
@@ -99,9 +101,9 @@ impl Configuration {
             format!("`{keyword}` is missing")
         } else if !self.cpus.len().is_multiple_of(self.ports.len()) {
             format!(
-                "{} CPUs can't be shared out among {} ports",
-                self.cpus.len(),
-                self.ports.len()
+                "{} can't be shared out among {}: name as many CPUs for each port",
+                counted(self.cpus.len(), "CPU"),
+                counted(self.ports.len(), "port")
             )
         } else if self.servers.len() != self.ports.len() {
             format!(
@@ -116,7 +118,7 @@ impl Configuration {
                 self.ports.len()
             )
         } else if !self.is_server && self.cps.is_none() && self.cc.is_none() {
-            "there is neither `cps` nor `cc`".into()
+            "`cps` or `cc` is missing".into()
         } else if !self.is_server && self.cc.is_some() && self.keepalive.is_none() {
             "`cc` needs `keepalive`".into()
         } else {

@@ -191,7 +191,7 @@ fn ports(first: &str, how_many: &str) -> Result<(u16, u16), String> {
     match first.checked_add(how_many - 1) {
         Some(_) => Ok((first, how_many)),
         None => Err(format!(
-            "{how_many} ports from {first} on are more than there are"
+            "{how_many} ports from {first} on go beyond 65535: give fewer"
         )),
     }
 }

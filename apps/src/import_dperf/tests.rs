@@ -298,7 +298,7 @@ fn what_is_no_configuration_is_refused_with_its_line() {
         let error = refusal(text);
         assert!(error.contains(wanted), "{text}: {error}");
     }
-    assert!(refusal(&CLIENT.replace("cps         10k", "")).contains("neither `cps` nor `cc`"));
+    assert!(refusal(&CLIENT.replace("cps         10k", "")).contains("`cps` or `cc` is missing"));
     assert!(refusal(&CLIENT.replace("cps ", "cc ")).contains("`cc` needs `keepalive`"));
     assert!(
         refusal(&SERVER.replace(

@@ -273,7 +273,7 @@ fn others(configuration: &Configuration, translation: &mut Translation) {
             "tx_burst" => "frames go to the NIC in bursts of up to 64",
             "vxlan" => "packets are not encapsulated",
             "wait" => "a run begins when the neighbours are resolved",
-            _ => "nothing corresponds to it",
+            _ => "syncline has no such setting",
         };
         translation.lose(statement.line, statement.words.join(" "), why);
     }

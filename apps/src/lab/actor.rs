@@ -26,7 +26,7 @@ pub(crate) struct Actor {
     side: End,
     /// Client and server.
     addresses: (IpAddr, IpAddr),
-    /// What `listen()` opens, and what is open.
+    /// The port that `listen()` opens, and whether it is open.
     listener: Option<ListenerConfig>,
     listening: Option<ListenerId>,
     /// `None` until the scene begins.
@@ -38,7 +38,7 @@ pub(crate) struct Actor {
     notes: Vec<(Instant, RecordedEvent)>,
 }
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, Default)]
 struct Open {
     number: u16,
@@ -89,14 +89,14 @@ impl Actor {
         self.starts_at = Some(at);
     }
 
-    /// When its next act is due.
+    /// The time at which its next act is due.
     #[cfg(feature = "dpdk")]
     pub(crate) fn next_act(&self) -> Option<Instant> {
         let (start, act) = (self.starts_at?, self.script.front()?);
         Some(start + Duration::from_millis(act.at_ms))
     }
 
-    /// What it noted since the last call.
+    /// Its notes since the last call.
     pub(crate) fn take_notes(&mut self) -> Vec<(Instant, RecordedEvent)> {
         std::mem::take(&mut self.notes)
     }
@@ -181,7 +181,7 @@ impl Actor {
                     cx.abort(id);
                 }
             }
-            // What happens to the host is the stage's.
+            // Actions on the host are the stage's.
             SceneAction::PowerOff
             | SceneAction::PowerOn
             | SceneAction::CableOut

@@ -17,12 +17,12 @@ use crate::units;
 /// Play a situation in which TCP fails and draw its packet ladder
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LabArgs {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: LabCommand,
 }
 
-/// What the lab can do.
+/// The commands of the lab.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum LabCommand {
     /// List the scenarios by what a user sees
@@ -54,7 +54,7 @@ pub(crate) enum LabCommand {
 /// The flags of `syncline lab run`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RunArgs {
-    /// What to play.
+    /// The scenarios to play.
     #[command(flatten)]
     pub(crate) play: PlayArgs,
 
@@ -62,8 +62,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "RUNS", default_value_t = 1, value_parser = units::within(1, 10_000u32))]
     pub(crate) repeat: u32,
 
-    /// Print the same as JSON
-    #[arg(long)]
+    /// Print the result as JSON
+    #[arg(short = 'J', long)]
     pub(crate) json: bool,
 
     /// Write every frame to a pcapng file
@@ -95,7 +95,7 @@ impl RunArgs {
 /// The flags of `syncline lab report`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PageArgs {
-    /// What to play.
+    /// The scenarios to play.
     #[command(flatten)]
     pub(crate) play: PlayArgs,
 
@@ -104,14 +104,14 @@ pub(crate) struct PageArgs {
     pub(crate) output: PathBuf,
 }
 
-/// What to play, and how.
+/// The scenarios to play, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PlayArgs {
     /// Which scenarios (see `syncline lab list`), `all`, or files of your own that end in .lab
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
 
-    /// What to play it over
+    /// The link to play it over
     #[arg(long, value_enum, default_value = "sim")]
     pub(crate) over: LabLink,
 
@@ -137,7 +137,7 @@ pub(crate) struct PlayArgs {
     pub(crate) fault: Option<FaultFlag>,
 }
 
-/// What a scenario is played over.
+/// The link of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LabLink {
     /// A simulated link in virtual time, both ends ours: at once, the same each time, no root

@@ -8,7 +8,7 @@ use super::story::{FORGED, Row, Story, StoryEvent};
 /// Over a tap, on a machine that has other things to do, everything may be this much later than it should.
 const REAL_TIME_SLACK_MS: u64 = 500;
 
-/// What didn't come about, in words: nothing when all is well.
+/// The expectations that were not met, in words: nothing when all is well.
 pub(crate) fn unmet(scene: &Scene, story: &Story) -> Vec<String> {
     let mut places = Places::default();
     let counting = scene
@@ -67,7 +67,7 @@ impl Places {
 }
 
 fn never(expectation: &Expectation, story: &Story) -> Result<(), String> {
-    // What is never to be may be so outside of its time.
+    // An event that must never come may come outside of its time.
     let in_time = |row: &&Row| expectation.within_ms.contains(&(row.at_ns / 1_000_000));
     let found = |row: &&Row| is(expectation, row) && in_time(row);
     match story.rows.iter().find(found) {

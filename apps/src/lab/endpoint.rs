@@ -1,4 +1,4 @@
-//! What an end that is ours is configured to be, for both stages: [`configure`].
+//! The configuration of an end that is ours, for both stages: [`configure`].
 //!
 //! It must never depend on the stage.
 

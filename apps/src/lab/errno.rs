@@ -90,7 +90,7 @@ impl Errno {
             .map_or(("EOTHER", ""), |(_, name, words)| (name, words))
     }
 
-    /// What a socket would have returned to its application about a connection that ended so; `None` for a good end.
+    /// The error of a socket whose connection ended so; `None` for a good end.
     pub(crate) fn of_close(reason: CloseReason) -> Option<Self> {
         let of_icmp = |error: IcmpErrorKind| match error {
             IcmpErrorKind::Unreachable
@@ -118,7 +118,7 @@ impl Errno {
         }
     }
 
-    /// What `connect()` would have returned.
+    /// The error of `connect()`.
     pub(crate) fn of_connect(error: ConnectError) -> Self {
         match error {
             ConnectError::NotLocal | ConnectError::NoPort | ConnectError::OtherWorker => {

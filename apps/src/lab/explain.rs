@@ -42,7 +42,7 @@ pub(crate) fn list() -> Result<String, Failure> {
     )
 }
 
-/// What a scenario shows, does and expects.
+/// The topic, actions and expectations of a scenario.
 pub(crate) fn show(scenario: &Scenario) -> String {
     let mut text = format!(
         "{}\n\n{}\n",

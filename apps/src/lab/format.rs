@@ -23,7 +23,7 @@ use crate::fault::fault;
 pub(crate) struct FormatError {
     /// Its number, from 1.
     line: usize,
-    /// What is wrong with it, and what may stand there.
+    /// Its defect, and the words allowed there.
     text: String,
 }
 
@@ -258,7 +258,7 @@ fn action(words: &[&str]) -> Parsed<SceneAction> {
     })
 }
 
-/// What the network does, and to whose frames.
+/// An action of the network, and whose frames it concerns.
 fn network(words: &[&str]) -> Parsed<(End, NetworkAct)> {
     let (words, Behind { conn, .. }) = trailing(words)?;
     let [what @ .., "from", who] = words else {
@@ -336,7 +336,7 @@ fn range(word: &str) -> Parsed<std::ops::RangeInclusive<u64>> {
     Ok(number(from)?..=to)
 }
 
-/// What may stand at the end of a line.
+/// The words allowed at the end of a line.
 struct Behind {
     conn: u16,
     played_by: Option<Player>,

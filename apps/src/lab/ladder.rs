@@ -37,7 +37,7 @@ impl Paint {
     }
 }
 
-/// What stands above the two margins.
+/// The titles of the two margins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Heads {
     /// Above the left one.
@@ -55,7 +55,7 @@ pub(crate) fn draw(heads: &Heads, rows: &[Row], names_connections: bool, paint: 
     out
 }
 
-/// What a row looks like: usually one line.
+/// The text of a row: usually one line.
 pub(crate) fn line(row: &Row, names_connections: bool, paint: Paint) -> String {
     let mut out = String::new();
     for (n, middle) in middle(row, names_connections).into_iter().enumerate() {
@@ -97,7 +97,7 @@ pub(crate) fn head(heads: &Heads) -> String {
     )
 }
 
-/// What stands between the bars; usually one line.
+/// The lines between the bars; usually one.
 fn middle(row: &Row, names_connections: bool) -> Vec<String> {
     match &row.what {
         StoryEvent::Segment(carried) => segment(carried, row.conn, names_connections),
@@ -118,7 +118,7 @@ fn middle(row: &Row, names_connections: bool) -> Vec<String> {
     }
 }
 
-/// What a row says that is no frame, and at which side; `None`: between them.
+/// The text of a row that is no frame, and its side; `None`: between them.
 pub(crate) fn remark(row: &Row) -> Option<(Option<End>, String)> {
     Some(match &row.what {
         StoryEvent::Segment(_) | StoryEvent::Packet { .. } => return None,

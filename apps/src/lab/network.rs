@@ -15,7 +15,7 @@ use crate::fault::written;
 /// How far frames that are overtaken fall behind at most, and how late doubles come.
 pub(crate) const OVERTAKEN: Duration = Duration::from_millis(5);
 
-/// What happens to the frames that one end sends.
+/// The treatment of the frames that one end sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NetworkAct {
     /// The next so many are lost.
@@ -41,7 +41,7 @@ pub(crate) enum NetworkAct {
 }
 
 impl NetworkAct {
-    /// What a ladder says of it; nothing where the frame speaks for itself.
+    /// Its line in a ladder; `None` where the frame speaks for itself.
     pub(crate) fn announcement(self, from: &str) -> Option<String> {
         match self {
             Self::Forges(..) | Self::Rejects(..) => None,
@@ -115,7 +115,7 @@ impl IcmpCode {
 }
 
 impl fmt::Display for NetworkAct {
-    /// What stands between "the network" and "from the client".
+    /// The verb between "the network" and "from the client".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loses(1) => f.write_str("loses the next frame"),

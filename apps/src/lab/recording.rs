@@ -10,7 +10,7 @@ use stack::tcp::state::State;
 
 use super::scenario::{Cast, Client, End, Observation};
 
-/// What happened in one scene.
+/// The events of one scene.
 #[derive(Debug, Clone)]
 pub(crate) struct Recording {
     /// The TCPs that played.
@@ -36,7 +36,7 @@ pub(crate) struct Event {
     pub(crate) what: RecordedEvent,
 }
 
-/// What can happen.
+/// The kinds of events.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum RecordedEvent {
     /// The host lost its power, or has none from the start.
@@ -54,7 +54,7 @@ pub(crate) enum RecordedEvent {
     Frozen(End, bool),
     /// Whether a program listens on the server from now on.
     Listening(bool),
-    /// What the network does from now on, in words.
+    /// The action of the network from now on, in words.
     Network(String),
     /// An application called something: the call as it is written.
     Calls {
@@ -73,7 +73,7 @@ pub(crate) enum RecordedEvent {
         from: End,
         /// The whole frame from the Ethernet header on.
         bytes: Vec<u8>,
-        /// What became of it.
+        /// Its outcome.
         fate: Fate,
         /// The network made it: the end never sent it.
         is_forged: bool,
@@ -93,12 +93,12 @@ pub(crate) enum RecordedEvent {
         side: End,
         /// The connection, 0 where it isn't known.
         conn: u16,
-        /// What it saw.
+        /// The call's result that it saw.
         seen: Observation,
     },
 }
 
-/// What became of a frame.
+/// The outcome of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It arrived then (ns from the start of the scene).
@@ -119,7 +119,7 @@ impl RecordedEvent {
             | Self::Network(_) => 0,
             Self::Calls { .. } => 1,
             Self::Neighbor(..) => 2,
-            // What an application sees in a turn comes before the frames that leave at the end of it.
+            // Events of an application in a turn come before the frames that leave at its end.
             Self::Sees { .. } => 3,
             Self::Frame { .. } => 4,
             Self::State { .. } => 5,

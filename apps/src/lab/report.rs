@@ -1,4 +1,4 @@
-//! What a run says: ladders, what was expected and didn't come about, the same as JSON, the frames as pcapng.
+//! The report of a run: ladders, what was expected and didn't come about, the same as JSON, the frames as pcapng.
 //!
 //! It must never end well when an expectation failed.
 
@@ -24,17 +24,17 @@ pub(crate) struct ScenePlay {
     pub(crate) scene: &'static str,
     /// Its title, with the cast where there is a choice.
     pub(crate) title: String,
-    /// What happened.
+    /// The events.
     pub(crate) recording: Recording,
-    /// What a ladder shows of it.
+    /// The rows of its ladder.
     pub(crate) story: Story,
-    /// What was expected and didn't come about.
+    /// The expectations that were not met.
     pub(crate) unmet: Vec<String>,
     /// Expectations that counted.
     pub(crate) expectations: usize,
-    /// What was changed in the kernel, as commands.
+    /// The changed settings of the kernel.
     pub(crate) sysctls: Vec<String>,
-    /// What the kernel's counters and sockets say afterwards.
+    /// The kernel's counters and sockets afterwards.
     pub(crate) kernel_says: Vec<String>,
     /// How often it was played, because the machine was too busy for it.
     pub(crate) attempts: u32,
@@ -78,7 +78,7 @@ impl ScenePlay {
         text + &self.closing()
     }
 
-    /// What stands below the ladder: what kernels say, and the verdict.
+    /// The text below the ladder: counters of kernels, and the verdict.
     pub(crate) fn closing(&self) -> String {
         let mut text = String::new();
         for line in &self.kernel_says {
@@ -91,7 +91,7 @@ impl ScenePlay {
         if let Some(fault) = &self.fault {
             text += &format!("not judged: --fault {fault}\n");
         } else if self.unmet.is_empty() {
-            text += &format!("all {} expectations met\n", self.expectations);
+            text += &format!("expectations met: {0} of {0}\n", self.expectations);
         }
         for line in &self.unmet {
             text += &format!("NOT MET: {line}\n");
@@ -100,10 +100,16 @@ impl ScenePlay {
     }
 }
 
-/// What stands above the ladder.
+/// The text above the ladder.
 pub(super) fn opening(title: &str, sysctls: &[String]) -> String {
-    let pinned = sysctls.iter().map(|line| format!("pinned: {line}\n"));
-    format!("== {title} ==\n{}", pinned.collect::<String>())
+    let lines = sysctls.iter().map(|line| format!("  {line}\n"));
+    let pinned = lines.collect::<String>();
+    let head = if pinned.is_empty() {
+        ""
+    } else {
+        "kernel settings of this scene, fixed so that every machine shows the same:\n"
+    };
+    format!("== {title} ==\n{head}{pinned}")
 }
 
 /// The title of a scene, with the cast where there is a choice.
@@ -202,7 +208,7 @@ pub(super) fn heading(scenario: &Scenario, with_name: bool) -> String {
     }
 }
 
-/// What a user sees, which layer it belongs to, and what to look at.
+/// The symptom, its layer, and where to look.
 pub(super) fn summary(scenario: &Scenario) -> String {
     let mut lines = vec![
         format!("seen as   {}", scenario.symptom),
@@ -252,7 +258,7 @@ fn judge(scenario: &Scenario, played: &[ScenePlay]) -> Result<(), Failure> {
     match first {
         None => Ok(()),
         Some((title, unmet)) => Err(Failure::Gate(format!(
-            "expected, but not so: {}: {title}: {unmet}",
+            "expectation not met: {}: {title}: {unmet}",
             scenario.name
         ))),
     }
@@ -283,7 +289,7 @@ mod tests {
         assert_eq!(
             failed,
             Failure::Gate(
-                "expected, but not so: closed-port: No program listens: client's application sees: connected: it never came"
+                "expectation not met: closed-port: No program listens: client's application sees: connected: it never came"
                     .into()
             )
         );

@@ -87,9 +87,9 @@ pub(crate) enum Pace {
 /// A situation, in one or more scenes that are played one after the other, each from a fresh start.
 #[derive(Default)]
 pub(crate) struct Scenario {
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub(crate) name: &'static str,
-    /// What a user sees: "connection refused", "timed out", "hangs".
+    /// The symptom that a user sees: "connection refused", "timed out", "hangs".
     pub(crate) symptom: &'static str,
     /// The errnos that applications get.
     pub(crate) errnos: Vec<&'static str>,
@@ -97,7 +97,7 @@ pub(crate) struct Scenario {
     pub(crate) layer: &'static str,
     /// Where the RFCs say it.
     pub(crate) rfc: &'static str,
-    /// What it shows: a paragraph.
+    /// Its explanation: a paragraph.
     pub(crate) shows: Vec<&'static str>,
     /// The path through Linux.
     pub(crate) linux: Vec<&'static str>,
@@ -105,7 +105,7 @@ pub(crate) struct Scenario {
     pub(crate) stack: Vec<&'static str>,
     /// Where Linux and Syncline do it differently, and why.
     pub(crate) differs: Vec<&'static str>,
-    /// What to look at on a real system.
+    /// The places to look at on a real system.
     pub(crate) check: Vec<&'static str>,
     /// Its scenes.
     pub(crate) scenes: Vec<Scene>,
@@ -127,19 +127,19 @@ pub(crate) const SITUATIONS: [&str; 12] = [
     "Applications",
 ];
 
-/// What a scene starts from, what is done, and what must come of it. Times are in ms from the start of the scene.
+/// The start of a scene, its actions, and its expectations. Times are in ms from the start of the scene.
 pub(crate) struct Scene {
     /// A line above the ladder.
     pub(crate) title: &'static str,
-    /// What it shows of which of the [`SITUATIONS`], each with its number from 1 on.
+    /// The points of the [`SITUATIONS`] that it shows, each with the number of its situation from 1 on.
     pub(crate) points: Vec<(usize, &'static str)>,
     /// Connections that may wait for `accept()` beyond the first (as in `listen(backlog)`); `None`: no program listens.
     pub(crate) backlog: Option<u32>,
-    /// What the server's listener does with a SYN.
+    /// The treatment of a SYN by the server's listener.
     pub(crate) syn_policy: SynPolicy,
     /// An embryo whose final ACK meets a full accept queue is reset (`tcp_abort_on_overflow`).
     pub(crate) aborts_on_overflow: bool,
-    /// What the server's closed ports answer.
+    /// The answer of the server's closed ports.
     pub(crate) closed: ClosedPolicy,
     /// Keepalive of both ends in s: idle time, interval, probes.
     pub(crate) keepalive_s: Option<(u32, u32, u8)>,
@@ -161,11 +161,11 @@ pub(crate) struct Scene {
     pub(crate) needs: Option<(End, Player)>,
     /// Two machines can't be made to do this, for the reason that stands in its file.
     pub(crate) only_in_simulation: bool,
-    /// What would break it: with any of these an expectation fails.
+    /// The mutations that break it: with any of these an expectation fails.
     pub(crate) mutations: Vec<Mutation>,
-    /// What is done, in order of time.
+    /// The actions, in order of time.
     pub(crate) acts: Vec<Act>,
-    /// What must come of it.
+    /// The expectations.
     pub(crate) expectations: Vec<Expectation>,
     /// When the scene is over.
     pub(crate) lasts_ms: u64,
@@ -180,7 +180,7 @@ pub(crate) struct Mutation {
     pub(crate) change: MutationChange,
 }
 
-/// What changes.
+/// The change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum MutationChange {
     /// These segments never came.
@@ -212,7 +212,7 @@ pub(crate) struct Act {
     pub(crate) what: SceneAction,
 }
 
-/// What an end can be ordered to do. Connections are numbered by the author of the scene; number `n` has the client's port
+/// An action of an end. Connections are numbered by the author of the scene; number `n` has the client's port
 /// [`CLIENT_PORT`] plus `n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SceneAction {
@@ -322,7 +322,7 @@ pub(crate) const SERVER_PORT: u16 = 81;
 /// The client's port of connection `n` is this plus `n`.
 pub(crate) const CLIENT_PORT: u16 = 40_000;
 
-/// What an application can see.
+/// An event that an application can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observation {
     /// `connect()` returned: the connection is open.
@@ -369,7 +369,7 @@ pub(crate) struct Expectation {
     pub(crate) while_is: Option<(End, Player)>,
 }
 
-/// What is expected of an end.
+/// An expectation of an end.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Expected {
     /// It sends this segment.

@@ -3,7 +3,7 @@
 //!
 //! It must never depend on the machine that it runs on: the same scene gives the same ladder everywhere.
 
-// What the network does.
+// Actions of the network.
 mod network;
 
 use std::net::{IpAddr, SocketAddr};
@@ -27,7 +27,7 @@ use crate::failure::Failure;
 
 /// Every ladder comes from this one, unless `--fault` names another.
 pub(super) const SEED: u64 = 793;
-/// What the clock shows when a scene starts.
+/// The time of the clock when a scene starts.
 const START: Instant = Instant::from_ms(1_000_000);
 /// Time enough for two hosts to ask for each other.
 const BEFORE: Instant = Instant::from_ms(999_500);
@@ -203,7 +203,7 @@ impl<'a> Stage<'a> {
         self.world.run_until(at);
     }
 
-    /// What the application noted, and the states of connections and neighbour.
+    /// The application's notes, and the states of connections and neighbour.
     fn look(&mut self, side: End) {
         let at_ns = since_start(self.world.now());
         let host = self.hosts[side as usize];

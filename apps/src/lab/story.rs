@@ -2,7 +2,7 @@
 //!
 //! It must never judge or print.
 
-// What a segment is beyond its flags.
+// The meaning of a segment beyond its flags.
 mod marks;
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use marks::Marks;
 pub(crate) struct Story {
     /// The TCPs that played.
     pub(crate) cast: Cast,
-    /// What happened, in order of time.
+    /// The events, in order of time.
     pub(crate) rows: Vec<Row>,
     /// Whether there was more than one connection, so that each must be named.
     pub(crate) has_several_connections: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Row {
     pub(crate) server: &'static str,
 }
 
-/// What a row says.
+/// The content of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StoryEvent {
     /// A TCP segment.
@@ -63,7 +63,7 @@ pub(crate) enum StoryEvent {
     },
     /// A call of an application.
     Calls(End, String),
-    /// What an application saw.
+    /// An event that an application saw.
     Sees(End, Observation),
     /// A neighbour entry for the other end.
     Neighbor(End, Option<neighbor::NeighborState>),
@@ -80,7 +80,7 @@ pub(crate) enum StoryEvent {
     },
     /// A machine that stands still, or goes on.
     Frozen(End, bool),
-    /// What the network does from now on.
+    /// The action of the network from now on.
     Network(String),
     /// So many rows that aren't shown.
     LeftOut(u64),
@@ -96,11 +96,11 @@ pub(crate) struct SegmentInFlight {
     pub(crate) from: End,
     /// Its numbers.
     pub(crate) segment: Segment,
-    /// What they are relative to.
+    /// The numbers that they are relative to.
     pub(crate) base: Base,
     /// The same numbers were sent before.
     pub(crate) is_again: bool,
-    /// What it is, beyond its flags: forged, a probe, a window update, a delayed or duplicate ACK.
+    /// Its meaning beyond its flags: forged, a probe, a window update, a delayed or duplicate ACK.
     pub(crate) mark: Option<&'static str>,
     /// The sender's neighbour entry for the other end.
     pub(crate) neighbor: Option<neighbor::NeighborState>,
@@ -110,14 +110,14 @@ pub(crate) struct SegmentInFlight {
     pub(crate) lost: Option<&'static str>,
 }
 
-/// What is known so far while a recording is read.
+/// The state while a recording is read.
 struct Reader<'a> {
     recording: &'a Recording,
     conn: u16,
     neighbors: [Option<neighbor::NeighborState>; 2],
     /// The ISS of client and server, by connection.
     iss: BTreeMap<u16, [SeqNum; 2]>,
-    /// What was sent, by side and connection.
+    /// The sent segments, by side and connection.
     sent: BTreeMap<(u8, u16), Sent>,
     marks: Marks,
     /// Until when each end's states were printed: they never go back.
@@ -303,7 +303,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What a segment is beyond its flags.
+    /// The meaning of a segment beyond its flags.
     fn mark(
         &mut self,
         from: End,

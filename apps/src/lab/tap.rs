@@ -7,7 +7,7 @@
 
 // Links, addresses and neighbour entries of a namespace.
 mod netlink;
-// What lies between the ends.
+// The wire between the ends.
 mod wire;
 // An end that is ours.
 mod ours;
@@ -15,7 +15,7 @@ mod ours;
 mod kernel;
 // When it sent a frame.
 mod stamps;
-// What its counters and sockets say.
+// Its counters and sockets.
 mod witness;
 // The child.
 pub(crate) mod program;
@@ -23,9 +23,9 @@ pub(crate) mod program;
 mod peer;
 // One scene.
 mod stage;
-// What happens to hosts in it.
+// Actions on hosts in it.
 mod acts;
-// What the network does in it.
+// Actions of the network in it.
 mod network;
 // How far a run is, and its ladders while it lasts.
 mod live;
@@ -36,6 +36,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use diagnose::counted;
 use nix::time::{ClockId, clock_gettime};
 use stack::sim::host::HostSpec;
 
@@ -115,7 +116,10 @@ pub(super) fn play(
         }
     }
     if left_out > 0 {
-        return Err(Failure::Run(format!("{left_out} scenes were not played")));
+        return Err(Failure::Run(format!(
+            "{} not played: that is a bug, please report it",
+            counted(left_out, "scene")
+        )));
     }
     Ok(all)
 }
@@ -142,7 +146,7 @@ struct Job<'a> {
     cast: Cast,
 }
 
-/// What is to be played; what can't be is named on stderr.
+/// The scenes to play; those that can't be played are named on stderr.
 fn jobs<'a>(scenarios: &'a [Scenario], casts: &[Cast]) -> Result<Vec<Job<'a>>, Failure> {
     let mut jobs = Vec::new();
     for (number, scenario) in scenarios.iter().enumerate() {
@@ -162,7 +166,7 @@ fn jobs<'a>(scenarios: &'a [Scenario], casts: &[Cast]) -> Result<Vec<Job<'a>>, F
         }
         if jobs.len() == before && scenarios.len() == 1 {
             return Err(Failure::Usage(format!(
-                "no scene of `{}` can be played so: play it in simulation, or leave --role out",
+                "no scene of `{}` can be played in this --role: play it in simulation, or leave --role out",
                 scenario.name
             )));
         }
@@ -191,7 +195,7 @@ const fn mac(number: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0, number]
 }
 
-/// What a scene is about, for all that look.
+/// The parts of a scene that all observers need.
 #[derive(Debug, Clone)]
 struct Setting {
     cast: Cast,

@@ -161,7 +161,7 @@ fn every_scenario_comes_about_in_simulation_as_it_is_written_down() {
     }
 }
 
-/// What `--quick` plays over a tap comes about in simulation, too, where no kernel is asked for.
+/// Expectations of `--quick` over a tap hold in simulation, too, where no kernel is asked for.
 #[test]
 fn every_scenario_comes_about_at_the_quick_pace() {
     for scenario in scenarios::all(Pace::Quick).expect("they can be read") {
@@ -414,7 +414,7 @@ fn every_scenario_can_be_found_and_shown() {
     assert_eq!(wrapped("a bc  d", 4), "a bc\nd");
 }
 
-/// What came as well, at the end.
+/// Events that came as well, at the end.
 fn added(story: &Story, mutation: &Mutation) -> Option<Row> {
     let by = |end: End| end == mutation.who;
     if let MutationChange::Seen(seen) = mutation.change {
@@ -452,7 +452,7 @@ fn added(story: &Story, mutation: &Mutation) -> Option<Row> {
     None
 }
 
-/// What happened, changed as a mutation says.
+/// The recorded events, changed by a mutation.
 fn mutated(story: &Story, mutation: &Mutation) -> Story {
     let by = |end: End| end == mutation.who;
     let mut rows = Vec::new();

@@ -15,6 +15,7 @@ use super::profile::ProfileName;
 use super::rate::RateSteps;
 use crate::addresses::routed_prefix;
 use crate::fault::{FaultFlag, fault};
+use crate::report::OutputArgs;
 use crate::rig::{GuardArgs, NicArgs, PoolArgs};
 use crate::units;
 
@@ -28,7 +29,7 @@ use crate::units;
 /// interrupted by a signal.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// What to load: `http://ADDR[:PORT]/PATH`, or `tcp://ADDR:PORT` for connections and raw bytes; several are chosen from at
+    /// The target: `http://ADDR[:PORT]/PATH`, or `tcp://ADDR:PORT` for connections and raw bytes; several are chosen from at
     /// random, `URL=WEIGHT` more often than others
     #[arg(value_name = "URL[=WEIGHT]")]
     pub(crate) targets: Vec<String>,
@@ -229,9 +230,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "loss=1%,reorder=1%,dup=…,corrupt=…,delay=5ms,seed=N", value_parser = fault)]
     pub(crate) fault: Option<FaultFlag>,
 
-    /// Print the summary as JSON
-    #[arg(short = 'J', long)]
-    pub(crate) json: bool,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     /// Write a JSON object for each second to a file, one a line
     #[arg(long, value_name = "FILE")]

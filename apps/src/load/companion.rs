@@ -176,7 +176,10 @@ impl Drop for Companion {
     fn drop(&mut self) {
         let has_ended = self.end();
         if !(self.end_left_behind() && has_ended) {
-            console::log(format_args!("--with `{}` does not end", self.command));
+            console::log(format_args!(
+                "warning: --with `{}` did not end after SIGTERM and SIGKILL",
+                self.command
+            ));
         }
     }
 }

@@ -169,7 +169,7 @@ fn steady(
 ) -> (Option<f64>, Option<String>) {
     if values.len() < SECONDS_LEAST {
         let fault = format!(
-            "{} whole seconds are too few to judge how steady {what} were: let the run last longer",
+            "too few whole seconds ({}) to judge how steady {what} were: let the run last longer",
             values.len()
         );
         return (None, Some(fault));
@@ -392,7 +392,7 @@ mod tests {
         let few = seconds([(100, 0), (100, 1), (100, 0), (100, 2)]);
         assert!(faults("rate=5%,open=10%", (&counts, &few)).is_empty());
         let said = faults("rate=5%", (&counts, &even[..1]));
-        assert!(said[0].contains("1 whole seconds are too few"), "{said:?}");
+        assert!(said[0].contains("too few whole seconds (1)"), "{said:?}");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use stack::worker::Cycles;
 use workload::Fault;
 use workload::load::{LoadCounts, Measures, Step};
 
+use crate::units;
+
 /// Of the offered operations, the share that must have been begun.
 pub(super) const ACHIEVED_SHARE: f64 = 0.99;
 /// A schedule lag at p99 beyond this share of the median time of an operation spoils the times.
@@ -279,6 +281,15 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
     }
 }
 
+/// The schedule lag, beside the time of an operation.
+fn lag(seen: &LimitEvidence) -> String {
+    let (Some(lag), Some(median)) = (seen.lag_us, seen.median_us) else {
+        return "too few operations for a schedule lag".to_owned();
+    };
+    let (lag, median) = (units::short_time(lag), units::short_time(median));
+    format!("schedule lag p99 {lag} against an operation's median of {median}")
+}
+
 fn evidence(seen: &LimitEvidence) -> String {
     let mut parts = Vec::new();
     if let Some((wanted, least)) = seen.held {
@@ -293,12 +304,7 @@ fn evidence(seen: &LimitEvidence) -> String {
             counted(offered, "due operation"),
             share * 100.0
         ));
-        parts.push(match (seen.lag_us, seen.median_us) {
-            (Some(lag), Some(median)) => {
-                format!("schedule lag p99 {lag:.1} us against a median of {median:.0} us")
-            }
-            _ => "too few operations for a schedule lag".to_owned(),
-        });
+        parts.push(lag(seen));
         parts.push(if seen.blocked_turns > 0 {
             let all = counted(seen.connections, "connection");
             format!("no connection of {all} was free while operations were due")
@@ -315,7 +321,9 @@ fn evidence(seen: &LimitEvidence) -> String {
     if seen.path_is_full() {
         if let Some((quickest, median)) = seen.syn_ack_us {
             parts.push(format!(
-                "SYN-ACKs came after {median:.0} us in the median, {quickest:.0} us at best"
+                "SYN-ACKs came after {} in the median, {} at best",
+                units::short_time(median),
+                units::short_time(quickest)
             ));
         }
         parts.push(format!(

@@ -176,7 +176,7 @@ impl ServerPlan {
     }
 }
 
-/// What texts as those of `serve --listen` say. With `--send-proxy` a header stands in front of each connection.
+/// The services that texts such as those of `serve --listen` name. With `--send-proxy` a header stands in front of each connection.
 fn places(args: &LoadArgs, texts: &[String]) -> Result<Vec<Listen>, String> {
     let behind = if args.send_proxy.is_some() && !texts.iter().any(|text| text.contains("proxy=")) {
         ",proxy=any"

@@ -6,7 +6,7 @@
 mod requests;
 // Where connections come from.
 mod sources;
-// What an operation is.
+// The kind of an operation.
 mod work;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -80,9 +80,9 @@ pub(super) struct RunPlan {
     pub(super) targets: Vec<String>,
     /// The stack's configuration, one for each worker.
     pub(super) configs: Vec<Arc<Config>>,
-    /// What each worker is to do.
+    /// The plan of each worker.
     pub(super) plans: Vec<LoadPlan>,
-    /// What an operation is.
+    /// The kind of an operation.
     pub(super) work: Work,
     /// Operations a second, of all workers; `None` in a closed loop, and where connections are held.
     pub(super) rate: Option<RateSteps>,
@@ -94,7 +94,7 @@ pub(super) struct RunPlan {
     pub(super) connections: u32,
     /// Queue pairs, workers.
     pub(super) workers: u16,
-    /// What they do while nothing comes.
+    /// Their behaviour while no frame comes.
     pub(super) idle: Idle,
     /// How the port is set up.
     pub(super) port: PortConfig,
@@ -142,7 +142,7 @@ impl RunPlan {
         let workers = args.link.workers()?;
         if connections < u32::from(workers) {
             return Err(Failure::Usage(format!(
-                "--connections {connections}: each of the {workers} workers needs one at least"
+                "--connections {connections}: each of the {workers} workers needs at least one"
             )));
         }
         args.link.check(&spec)?;
@@ -377,7 +377,7 @@ impl RunPlan {
         }
     }
 
-    /// What makes operations of one worker begin.
+    /// The cause that begins operations of one worker.
     fn pace(&self, args: &LoadArgs, share: (u16, u16), seed: u64) -> Pace {
         let pieces = match (self.work, &self.rate) {
             (Work::Hold, _) => self.verifications(args),
@@ -473,7 +473,7 @@ fn check_times(args: &LoadArgs) -> Result<(), Failure> {
     let ramps = args.ramp_up + args.ramp_down;
     if args.lasts() <= ramps {
         return Err(Failure::Usage(format!(
-            "--duration {:?} leaves no time beside --ramp-up and --ramp-down ({ramps:?})",
+            "--duration {:?} leaves no measured time beside --ramp-up and --ramp-down ({ramps:?}): raise it",
             args.lasts()
         )));
     }
@@ -481,18 +481,18 @@ fn check_times(args: &LoadArgs) -> Result<(), Failure> {
         && !steps.fills(args.lasts() - ramps)
     {
         return Err(Failure::Usage(format!(
-            "--rate {steps}: its steps do not take {:?}, which is --duration without its ramps: leave --duration out, or the time of \
-             the last step",
+            "--rate {steps}: the steps do not add up to {:?}, which is --duration without its ramps: leave out --duration, or \
+             the time of the last step",
             args.lasts() - ramps
         )));
     }
     if args.connections == Some(0) || args.count == Some(0) {
         return Err(Failure::Usage(
-            "--connections and --count are at least 1".into(),
+            "--connections and --count must be at least 1".into(),
         ));
     }
     if args.timeout.is_zero() {
-        return Err(Failure::Usage("--timeout is more than 0".into()));
+        return Err(Failure::Usage("--timeout must be more than 0".into()));
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ impl ProfileName {
             .any(|target| !target.starts_with("http://"))
         {
             return Err(Failure::Usage(format!(
-                "--profile {name} is a test with HTTP: give a target of http://"
+                "--profile {name} tests with HTTP: give a target of http://"
             )));
         }
         let has_target = match self {

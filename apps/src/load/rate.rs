@@ -92,11 +92,11 @@ impl FromStr for RateSteps {
                 ));
             }
             if lasts.is_some_and(|lasts| lasts.is_zero()) {
-                return Err(format!("`{part}`: a step lasts longer than 0"));
+                return Err(format!("`{part}`: a step must last longer than 0"));
             }
             let per_second = units::count(rate)?;
             if per_second == 0 {
-                return Err(format!("`{part}`: a rate is at least 1"));
+                return Err(format!("`{part}`: a rate must be at least 1"));
             }
             steps.push(RateStep { per_second, lasts });
         }

@@ -35,6 +35,7 @@ use self::backends::BackendRow;
 use self::hold::Hold;
 use self::sources::SourcesReport;
 use self::stream::Stream;
+pub(super) use self::text::connections;
 use self::times::Times;
 use super::args::LoadArgs;
 use super::arms::ArmsReport;
@@ -313,7 +314,7 @@ impl LoadReport {
         }
         if counts.unasked > 0 {
             faults.push(format!(
-                "{} brought bytes that were not asked for",
+                "{} received bytes that no request asked for",
                 counted(counts.unasked, "connection")
             ));
         }
@@ -328,9 +329,9 @@ impl LoadReport {
             faults.push(match counts.not_established {
                 0 => "no operation was begun".to_owned(),
                 n => format!(
-                    "no operation was begun: {n} of {} connections were not established, {} of them refused by the target; does it listen \
-                     on that port?",
-                    counts.connects, counts.refused
+                    "no operation was begun: {n} of {} not established, {} of them refused by the target; does it listen on that port?",
+                    counted(counts.connects, "connection"),
+                    counts.refused
                 ),
             });
         }

@@ -20,7 +20,7 @@ use super::failures::FailureFile;
 use super::instruments::{Instrumented, Instruments};
 use super::own_server::{OwnServer, ServerPlan, ServerTotals};
 use super::plan::RunPlan;
-use super::report::{LoadReport, LoadReportParts};
+use super::report::{self, LoadReport, LoadReportParts};
 use super::watch::{Control, LoadWatched};
 use super::worker::{LoadLine, LoadPhase, LoadPhases, LoadTotals, LoadWorker};
 use crate::clock::Clock;
@@ -250,12 +250,12 @@ fn announce(args: &LoadArgs, plan: &RunPlan, near: &OpenedNic) {
         .chain(plan.prefixes.iter().map(ToString::to_string))
         .collect();
     console::log(format_args!(
-        "{}: {} at {}, to {}: {pace}, up to {}, {}, {:.1} s",
+        "{}: {} at {}, to {}: {pace}, {}, {}, {:.1} s",
         link_text(plan),
         addresses.join(", "),
         near.mac,
         plan.targets.join(", "),
-        counted(plan.connections, "connection"),
+        report::connections(plan.connections, plan.rate.is_some()),
         counted(plan.workers, "worker"),
         args.lasts().as_secs_f64()
     ));
@@ -354,7 +354,7 @@ fn leave_hanging(
         fault: None,
         thread_faults: Vec::new(),
     });
-    rig::leave(&report, args.json, report.gate())
+    rig::leave(&report, &args.output, report.gate())
 }
 
 /// The results of the threads, by kind.

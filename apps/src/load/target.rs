@@ -43,20 +43,20 @@ impl TargetUrl {
             ))
         };
         let (url, weight) = split_weight(text);
-        let uri: Uri = url.parse().map_err(|_| wrong("that is not a URL"))?;
+        let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
             Some("tcp") => Scheme::Tcp,
             Some("https") => {
                 return Err(Failure::Usage(format!(
-                    "`{text}`: TLS is not spoken; load the same server's http:// port, or its TCP with tcp://"
+                    "`{text}`: TLS is not supported; load the same server's http:// port, or its TCP with tcp://"
                 )));
             }
-            Some(_) => return Err(wrong("that scheme is unknown")),
+            Some(_) => return Err(wrong("unknown scheme")),
             None => return Err(wrong("the scheme is missing")),
         };
         if weight == 0 {
-            return Err(wrong("a weight is at least 1"));
+            return Err(wrong("a weight must be at least 1"));
         }
         let authority = uri
             .authority()
@@ -131,8 +131,8 @@ mod tests {
     #[test]
     fn what_can_not_be_loaded_is_refused_with_its_reason() {
         for (text, part) in [
-            ("https://198.18.0.1/", "TLS is not spoken"),
-            ("ftp://198.18.0.1/", "scheme is unknown"),
+            ("https://198.18.0.1/", "TLS is not supported"),
+            ("ftp://198.18.0.1/", "unknown scheme"),
             ("198.18.0.1:80", "scheme is missing"),
             ("tcp://198.18.0.1", "port is missing"),
             ("http://", "not a URL"),

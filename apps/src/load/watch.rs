@@ -131,7 +131,7 @@ impl Control<'_> {
         if let Err(Silent(worker)) = self.all_phases(&mut watched) {
             watched.ended_by = LoadEnd::Fault;
             watched.faults.push(format!(
-                "worker {worker} does not answer; is its CPU taken?"
+                "worker {worker} does not answer: another program may hold its CPU; give it one of its own (--cpus)"
             ));
         }
         watched.connections = self.connections;
@@ -177,14 +177,14 @@ impl Control<'_> {
             let fault = match unreached {
                 None => return Ok(true),
                 Some((target, Err(ConnectError::NoRoute))) => format!(
-                    "no route to {}: it lies on none of our links, so --gateway is needed",
+                    "no route to {}: it is on no link of --ip; give --gateway, the router on one of them",
                     target.ip()
                 ),
                 Some((target, Err(error))) => {
-                    format!("{} can't be reached: {error:?}", target.ip())
+                    format!("{} can't be reached: {error}", target.ip())
                 }
                 Some((target, Ok(_))) if started.elapsed() >= REACH_MAX => format!(
-                    "the way to {} is silent: {} answered no {} for {} s; is its interface up, and is the address right?",
+                    "{} can't be reached: {} answered no {} for {} s; is its interface up, and is the address right?",
                     target.ip(),
                     next_hop(self.plan, target.ip()),
                     if target.is_ipv4() {

@@ -33,7 +33,7 @@ const PLACES: &[&str] = &["/latency", STEPS, "/total/outcomes"];
 /// The place of those of `load`, by step.
 const STEPS: &str = "/times";
 
-/// What `load` calls the times of a step, whose name in JSON this is.
+/// The name that `load` gives the times of a step, by the step's name in JSON.
 pub(crate) fn step_title(name: &str) -> Option<&'static str> {
     Some(match name {
         "connect" => "SYN to SYN-ACK",

@@ -148,7 +148,7 @@ impl NicArgs {
         match (self.queues, named) {
             (Some(queues), Some(cpus)) if usize::from(queues) != cpus => {
                 Err(Failure::Usage(format!(
-                    "--queues {queues} needs as many --cpus, but {cpus} are named: each queue has a worker of its own"
+                    "--queues {queues} needs as many --cpus, but --cpus names {cpus}: each queue has a worker of its own"
                 )))
             }
             (Some(queues), _) => Ok(queues),
@@ -169,25 +169,25 @@ impl NicArgs {
         }
         if let (NicSpec::Ring, Some(bytes)) = (spec, self.rx_buffer) {
             return usage(format!(
-                "--rx-buffer {bytes}: the in-memory link receives into no buffers of its own; leave it out"
+                "--rx-buffer {bytes} doesn't apply to the in-memory link: leave it out"
             ));
         }
         if let Some(host) = self.rss_probe
             && self.workers()? < 2
         {
             return usage(format!(
-                "--rss-probe {host} asks to which of several queues flows come: give --queues 2 or more"
+                "--rss-probe {host} needs several queues to tell apart: give --queues 2 or more"
             ));
         }
         let is_tap = matches!(spec, NicSpec::Tap { .. });
         if !is_tap && !self.tap_up.is_empty() {
             return usage(format!(
-                "--tap-up is for --nic tap:NAME; the kernel has no side of {spec}"
+                "--tap-up applies only to --nic tap:NAME: the kernel has no side of {spec}"
             ));
         }
         if !is_tap && self.wants_own_namespace() {
             return usage(format!(
-                "--unshare is for --nic tap:NAME; a network namespace of our own does not contain {spec}"
+                "--unshare applies only to --nic tap:NAME: a network namespace of our own does not contain {spec}"
             ));
         }
         for theirs in &self.tap_up {
@@ -222,7 +222,7 @@ impl NicArgs {
             };
             if taken {
                 return Err(Failure::Usage(
-                    "--gateway: one of each family at most".into(),
+                    "--gateway is given twice for one family: give one for IPv4 and one for IPv6 at most".into(),
                 ));
             }
         }

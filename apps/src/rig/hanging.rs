@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::console;
 use crate::failure::Failure;
+use crate::report::OutputArgs;
 
 /// The fault of a run whose thread hangs.
 pub(crate) const HANGS: &str = "a worker does not end: the port was not closed and buffers were not counted; the figures are \
@@ -17,10 +18,10 @@ pub(crate) const HANGS: &str = "a worker does not end: the port was not closed a
 /// Prints the result so far and ends the process, whatever its threads do.
 pub(crate) fn leave(
     report: &(impl Display + Serialize),
-    json: bool,
+    output: &OutputArgs,
     gate: Result<(), Failure>,
 ) -> Infallible {
-    if let Err(failure) = console::report(report, json).and(gate) {
+    if let Err(failure) = output.print(report).and(gate) {
         console::failure(&failure);
     }
     // Without what libraries do at exit: a thread is still inside one.

@@ -60,7 +60,6 @@ impl NicReport {
         check: &TxCheck,
     ) -> Self {
         let fault = match check {
-            TxCheck::Equal | TxCheck::NotCounted(_) => None,
             TxCheck::Lost(lost) => Some(format!(
                 "{driver} took {} and {lost} of them never left ({})",
                 counted(tx_taken.unwrap_or_default(), "frame"),
@@ -75,6 +74,7 @@ impl NicReport {
                 counted(surplus, "frame"),
                 tx_taken.unwrap_or_default()
             )),
+            _ => None,
         };
         Self {
             driver: driver.to_owned(),
@@ -92,7 +92,7 @@ impl NicReport {
             tx_check: match check {
                 TxCheck::Equal => "equal".to_owned(),
                 TxCheck::NotCounted(why) => format!("not compared: {why}"),
-                TxCheck::Lost(_) | TxCheck::Surplus(_) => fault.clone().unwrap_or_default(),
+                _ => fault.clone().unwrap_or_default(),
             },
             fault,
         }

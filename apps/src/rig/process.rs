@@ -1,4 +1,4 @@
-//! What the system counts of this process: its memory, and the time in which its threads had no CPU.
+//! Counters of the system for this process: its memory, and the time in which its threads had no CPU.
 //!
 //! It must never count what others take.
 

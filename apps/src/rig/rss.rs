@@ -50,7 +50,7 @@ enum RssVerdict {
 }
 
 impl RssReport {
-    /// What `steered` of all workers says, the NIC's hash deciding or not, after `handed_over` of `received` frames.
+    /// The verdict on `steered` of all workers, the NIC's hash deciding or not, after `handed_over` of `received` frames.
     pub(crate) fn new(
         steered: impl Iterator<Item = Steered>,
         follows_the_nic: bool,
@@ -135,14 +135,9 @@ mod tests {
     use super::*;
 
     fn report(owned: u64, elsewhere: u64, follows: bool) -> RssReport {
-        let queues = [
-            Steered {
-                owned,
-                elsewhere,
-                probed: 0,
-            },
-            Steered::default(),
-        ];
+        let mut steered = Steered::default();
+        (steered.owned, steered.elsewhere) = (owned, elsewhere);
+        let queues = [steered, Steered::default()];
         RssReport::new(queues.into_iter(), follows, (elsewhere * 3, owned * 10))
     }
 

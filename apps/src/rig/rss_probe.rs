@@ -220,10 +220,10 @@ impl ProbeFlows {
         console::log(format_args!(
             "{what}, {elsewhere} elsewhere than predicted: {verdict}"
         ));
-        Steered {
-            owned: probed,
-            elsewhere,
-            probed,
-        }
+        let mut steered = Steered::default();
+        steered.owned = probed;
+        steered.elsewhere = elsewhere;
+        steered.probed = probed;
+        steered
     }
 }

@@ -13,6 +13,7 @@ use stack::local::listener::SynPolicy;
 use super::listen::{ListenGroup, listens};
 use crate::addresses::address_or_prefix;
 use crate::fault::{FaultFlag, fault};
+use crate::report::OutputArgs;
 use crate::rig::NicArgs;
 use crate::units;
 
@@ -119,9 +120,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "loss=1%,reorder=1%,dup=…,corrupt=…,delay=5ms,seed=N", value_parser = fault)]
     pub(crate) fault: Option<FaultFlag>,
 
-    /// Print the summary as JSON
-    #[arg(short = 'J', long)]
-    pub(crate) json: bool,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// The answer to a SYN to an open port.

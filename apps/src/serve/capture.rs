@@ -153,7 +153,9 @@ impl Capture {
         let thread = std::thread::Builder::new()
             .name("pcap".into())
             .spawn(move || write(&for_thread))
-            .map_err(|error| Failure::Run(format!("--pcap {file}: no thread for it: {error}")))?;
+            .map_err(|error| {
+                Failure::Run(format!("--pcap {file}: cannot start its thread: {error}"))
+            })?;
         Ok(Self {
             shared,
             file: file.to_owned(),
@@ -297,7 +299,7 @@ impl Shared {
         outcome.map_err(|error| self.note(error)).ok()
     }
 
-    /// What the thread does that has nothing to write into: buffers go round, and what was in them is counted.
+    /// The work of the thread when it has no file to write to: buffers go round, and what was in them is counted.
     fn write_nothing(&self) {
         while !self.ended.load(Ordering::Acquire) {
             self.drop_filled();

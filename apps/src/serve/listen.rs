@@ -166,7 +166,7 @@ impl Listen {
             ("size", Some(value), Service::Http(http)) => {
                 http.body_len = units::count(value)?;
                 if http.body_len > BODY_MAX {
-                    return Err(format!("`{option}`: at most {BODY_MAX} bytes"));
+                    return Err(format!("`{option}`: expected at most {BODY_MAX} bytes"));
                 }
             }
             ("close", None, Service::Http(http)) => http.close = true,
@@ -174,7 +174,7 @@ impl Listen {
             ("idle", Some(value), Service::Http(http)) => {
                 let idle = units::duration(value)?;
                 if !(IDLE_MIN..=IDLE_MAX).contains(&idle) {
-                    return Err(format!("`{option}`: 1ms to 24h, or never"));
+                    return Err(format!("`{option}`: expected 1ms to 24h, or never"));
                 }
                 http.idle = Some(idle);
             }
@@ -274,7 +274,7 @@ fn cookies(value: &str) -> Result<SynPolicy, String> {
         "full" => Ok(SynPolicy::CookieWhenFull),
         "never" => Ok(SynPolicy::Embryo),
         _ => Err(format!(
-            "`cookies={value}`: say always, full (when the backlog is) or never"
+            "`cookies={value}`: expected always, full (when the backlog is full) or never"
         )),
     }
 }
@@ -284,7 +284,9 @@ fn versions(value: &str) -> Result<Versions, String> {
         "v1" => Ok(Versions::V1),
         "v2" => Ok(Versions::V2),
         "any" => Ok(Versions::Any),
-        _ => Err(format!("`proxy={value}`: say v1, v2 or any (of both)")),
+        _ => Err(format!(
+            "`proxy={value}`: expected v1, v2 or any (either of them)"
+        )),
     }
 }
 
@@ -384,9 +386,9 @@ mod tests {
             ("80=http,idle=25h", "1ms to 24h, or never"),
             ("80=http,idle=soon", "invalid time"),
             ("7=echo,idle=1s", "unknown option `idle=1s` of echo"),
-            ("80=http,cookies=maybe", "say always, full"),
+            ("80=http,cookies=maybe", "expected always, full"),
             ("80=http,backlog=5g", "more than"),
-            ("80=http,proxy=v3", "say v1, v2 or any"),
+            ("80=http,proxy=v3", "expected v1, v2 or any"),
             ("80=http,proxy", "unknown option `proxy` of http"),
             ("80=noread,proxy=v1", "unknown option `proxy=v1` of noread"),
             ("80=reset,proxy=v1", "unknown option `proxy=v1` of reset"),

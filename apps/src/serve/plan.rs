@@ -140,7 +140,9 @@ fn refuse_owned_vips(vips: &[LocalPrefix], owned: &[KernelAddress]) -> Result<()
 
 fn check_duration(args: &ServeArgs) -> Result<(), Failure> {
     if args.duration.is_some_and(|duration| duration.is_zero()) {
-        return usage("--duration 0 would end before it begins; give a time, or leave it out");
+        return usage(
+            "--duration 0 ends the run before it begins: give a longer time, or leave it out",
+        );
     }
     Ok(())
 }
@@ -164,7 +166,7 @@ fn config(args: &ServeArgs, listens: &[Listen], share: Share) -> Result<Config, 
     ] {
         if whole < u32::from(share.workers) {
             return usage(format!(
-                "{flag} {whole}: each of the {} workers needs one at least",
+                "{flag} {whole}: each of the {} workers needs at least one",
                 share.workers
             ));
         }
@@ -360,7 +362,7 @@ mod tests {
             ("--cpus 0,1 --queues 3", "as many --cpus"),
             (
                 "--gateway 198.18.0.1 --gateway 198.18.0.9",
-                "one of each family",
+                "given twice for one family",
             ),
             ("--gateway 203.0.113.1", "none of our links"),
             ("--ip 2001:db8::2/64 --mtu 1000", "at least 1280"),
@@ -368,7 +370,7 @@ mod tests {
             ("--max-connections 3 --queues 4", "each of the 4 workers"),
             ("--max-active 0", "--max-active 0"),
             ("--listen 80,80", "two listeners"),
-            ("--listen 198.18.0.3:80", "none of our addresses"),
+            ("--listen 198.18.0.3:80", "not one of our addresses"),
             ("--ip 224.0.0.1/24", "224.0.0.1"),
             ("--vlan 5,6 --vlan 5", "VLAN 5 is given twice"),
             (
@@ -380,7 +382,10 @@ mod tests {
             assert!(text.contains(part), "{flags}: {text}");
         }
         let text = refusal("--nic memif:/run/a --ip 198.18.0.2/24 --tap-up 198.18.0.1/24");
-        assert!(text.contains("--tap-up is for --nic tap"), "{text}");
+        assert!(
+            text.contains("--tap-up applies only to --nic tap"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn run_workers(
     let hangs = |mut watched: RunOutcome| {
         watched.faults.push(HANGS.to_owned());
         let report = unfinished(watched);
-        rig::leave(&report, args.json, report.gate())
+        rig::leave(&report, &args.output, report.gate())
     };
     let polled = rig::poll_all((eal, orders), bodies, control, hangs)?;
     let mut watched: RunOutcome = polled.control;

@@ -64,7 +64,7 @@ impl RunOutcome {
     pub(super) fn silent(&mut self, worker: usize) {
         self.ended_by = EndedBy::Fault;
         self.faults.push(format!(
-            "worker {worker} does not answer; is its CPU taken?"
+            "worker {worker} does not answer: another program may hold its CPU; give it one of its own (--cpus)"
         ));
     }
 }

@@ -8,7 +8,7 @@ use super::template::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, FLAG_ACK, FLAG_RST, IP, Offsets, PROTOCOL_TCP, folded, sum,
 };
 
-/// What a SYN-ACK is answered with.
+/// The answer to a SYN-ACK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Answer {
     /// A reset, as from a host that asked for nothing: `<SEQ=SEG.ACK><CTL=RST>`

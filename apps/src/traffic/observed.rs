@@ -51,7 +51,7 @@ pub(crate) enum Observable {
     Ranges(Vec<(u128, u128)>),
 }
 
-/// What a flood sends, the same for all its workers.
+/// The frames of a flood, the same for all its workers.
 #[derive(Debug)]
 pub(crate) struct FloodPlan {
     /// Sources × targets.
@@ -62,9 +62,9 @@ pub(crate) struct FloodPlan {
     pub(crate) shard: Shard,
     /// Control bits.
     pub(crate) flags: FloodFlags,
-    /// What all frames have in common.
+    /// The parts that all frames have in common.
     pub(crate) headers: Headers,
-    /// What SYN-ACKs are answered with.
+    /// The answer to SYN-ACKs.
     pub(crate) answer: Answer,
     /// Of which sources replies can come back.
     pub(crate) observable: Observable,
@@ -94,7 +94,7 @@ impl FloodPlan {
     }
 }
 
-/// What is done with a received frame.
+/// The treatment of a received frame.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Free,
@@ -316,7 +316,7 @@ impl<B> ObservedExchange<B> {
         }
     }
 
-    /// What a segment is, and what is done about it.
+    /// The kind of a segment, and its treatment.
     #[inline]
     fn on_segment(&mut self, tuple: Tuple, segment: Segment, now_us: u32) -> Action {
         let Some((worker, number)) = self.in_flight(tuple) else {
@@ -390,7 +390,7 @@ impl<B> ObservedExchange<B> {
     }
 }
 
-/// What a segment is to a tuple whose frame had the control bits `sent`, and whose earlier replies left the bits `before`.
+/// The outcome of a segment for a tuple whose frame had the control bits `sent`, and whose earlier replies left the bits `before`.
 fn outcome(sent: u8, numbers: Numbers, segment: &Segment, before: u8) -> Outcome {
     let acknowledged = numbers.seq.wrapping_add(segment_len(sent));
     let is_acknowledged = segment.flags & FLAG_ACK != 0 && segment.ack == acknowledged;

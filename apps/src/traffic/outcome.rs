@@ -177,7 +177,7 @@ impl OutcomeRow {
     }
 }
 
-/// What became of a tuple's frame in the end, where no reply decided it.
+/// The final outcome of a tuple's frame, where no reply decided it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Its replies could have come back, and none did.

@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(rate.release(64, 5 + 7000), 0);
         assert_eq!(rate.release(64, 5 + 15_000), 8);
         assert_eq!(rate.release(64, 5 + 16_000), 8);
-        // What there is no room for is no part of a group that could be waited for.
+        // Frames without room are no part of a group that could be waited for.
         assert_eq!(rate.release(3, 5 + 24_000), 3);
     }
 
@@ -158,7 +158,7 @@ mod tests {
             (window.given_up(), window.room(110, 10, 1_000_951)),
             (100, 100)
         );
-        // What was given up and comes after all makes no room twice.
+        // A reply that was given up and comes after all makes no room twice.
         assert_eq!(window.room(110, 60, 1_000_952), 100);
     }
 

@@ -116,7 +116,7 @@ impl Tally {
 
     /// The counts since `earlier`, a copy of the same tally.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
-        // What was not asked for is how far replies are ahead of SYNs: it falls again when more SYNs leave.
+        // The number of unasked replies is how far replies are ahead of SYNs: it falls again when more SYNs leave.
         self.zip_with(earlier, |now, before| now - before, u64::saturating_sub)
     }
 

@@ -34,11 +34,11 @@ pub(crate) enum SynOptions {
     /// None: the shortest SYN, 60 bytes over IPv4
     #[value(name = "bare", alias = "none")]
     Bare,
-    /// What Linux offers: MSS 1460, SACK-permitted, timestamps, window scale 7; 74 bytes over IPv4
+    /// The options of Linux: MSS 1460, SACK-permitted, timestamps, window scale 7; 74 bytes over IPv4
     Linux,
 }
 
-/// What all frames of a template have in common beside their family.
+/// The parts that all frames of a template have in common beside their family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Headers {
     /// The generator's link-layer address.
@@ -91,7 +91,7 @@ impl Offsets {
     }
 }
 
-/// What decides where things stand in a frame.
+/// The properties that decide the layout of a frame.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     /// IPv4 without options, padded.
@@ -229,7 +229,7 @@ impl Template {
     }
 }
 
-/// What the checksums of a template's frames have in common.
+/// The checksum parts that a template's frames have in common.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Base {
     /// Sum of the IPv4 header without what is patched, in 16 bits.
@@ -265,7 +265,7 @@ impl AimedTemplate {
         }
     }
 
-    /// What the checksums of its frames have in common.
+    /// The checksum parts that its frames have in common.
     #[inline]
     pub(super) fn base(&self) -> Base {
         let Template {

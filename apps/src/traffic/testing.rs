@@ -41,11 +41,11 @@ pub(crate) struct Wire {
     caps: Caps,
     /// Frames that it takes from a burst.
     pub(crate) takes: usize,
-    /// What it took.
+    /// The frames that it took.
     pub(crate) sent: Vec<Vec<u8>>,
-    /// What is received next.
+    /// The frames that are received next.
     pub(crate) waiting: VecDeque<Vec<u8>>,
-    /// What its clock shows.
+    /// The time of its clock.
     pub(crate) ticks: u64,
 }
 

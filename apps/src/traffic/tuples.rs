@@ -63,7 +63,7 @@ pub(crate) struct TupleSpace {
     /// For more than [`COMPARED_TARGETS`]: their numbers by address and port, and their addresses.
     by_end: HashMap<(u128, u16), usize>,
     addresses: HashSet<u128>,
-    /// What sequence numbers follow from.
+    /// The secret from which sequence numbers follow.
     keys: [u32; 3],
 }
 

@@ -88,7 +88,8 @@ fn one_connection_is_shown_with_its_ladder() {
     let path = folder.capture("closed-port");
     let text = printed(&diagnose(&path, &["-c", "1"]));
     for part in [
-        "port closed: RST,ACK to SYN (certain), at the server",
+        "port closed: RST,ACK to SYN, at the server",
+        "verdict   certain: no other situation leaves such frames",
         "  could be  a firewall rejects with a reset",
         "ARP who has",
         "SYN seq 0",
@@ -126,7 +127,7 @@ fn what_is_no_capture_is_refused_with_its_name() {
     std::fs::write(&path, "<html>a page, and long enough for a header</html>").expect("room");
     for (path, words) in [
         (path.as_path(), "it is neither pcap nor pcapng"),
-        (folder.0.as_path(), "it is a folder"),
+        (folder.0.as_path(), "it is a directory"),
         (&folder.0.join("nothing.pcap"), "No such file"),
     ] {
         let output = diagnose(path, &[]);

@@ -20,10 +20,15 @@ const RULES: &str = "table inet diagnose {
   }
 }";
 
-/// What is found at each port of the kernel: class, certainty, and words of the evidence.
+/// The verdict at each port of the kernel: class, certainty, and words of the evidence.
 const PORTS: [(u16, &str, &str, &str); 9] = [
     (80, "open", "certain", "closed when we did"),
-    (22, "open", "certain", "it spoke first: \"SSH-2.0-other\""),
+    (
+        22,
+        "open",
+        "certain",
+        "it sent data first: \"SSH-2.0-other\"",
+    ),
     (81, "port-closed", "likely", "RST,ACK with TTL 64"),
     (82, "no-answer", "possible", "no answer in"),
     (

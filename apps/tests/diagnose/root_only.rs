@@ -16,7 +16,7 @@ use super::{Folder, diagnose, printed};
 /// Of a hundred captures, so many must be named right.
 const RIGHT_OF_100: usize = 95;
 
-/// What `record.py` says of a capture, and what was made of it.
+/// The truth of `record.py` about a capture, and the verdict on it.
 struct Trial {
     file: String,
     situation: String,

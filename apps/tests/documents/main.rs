@@ -1,7 +1,7 @@
 //! Every command line that README, BENCHMARKING, the guide, the reference and `--help` show, run, with measurements and
 //! tables made short. A line that no rule here knows fails.
 //!
-//! What needs root runs in network namespaces of its own. It must never pass over a line in silence.
+//! Lines that need root run in network namespaces of their own. It must never pass over a line in silence.
 #![forbid(unsafe_code)]
 
 // The command lines.
@@ -20,11 +20,11 @@ enum Kind {
     Bench,
     /// The lab in simulation, its lists and its texts.
     Lab,
-    /// What became of the connections in a capture, which the lab writes here.
+    /// Lines that read a capture, which the lab writes here.
     Diagnose,
-    /// What reads files that are prepared here: results, configurations.
+    /// Lines that read files prepared here: results, configurations.
     OnFiles,
-    /// What this machine lacks: it may lack something.
+    /// Lines of `doctor`: the machine may lack something.
     Doctor,
     /// The lab over a tap: root.
     LabOverTap,

@@ -120,7 +120,7 @@ fn floods_run_as_they_are_shown() {
     }
 }
 
-/// What the lines say of their own success: a refused connection is what `nc -vz` is shown for.
+/// The expected exit status of the lines: a refused connection is what `nc -vz` is shown for.
 #[test]
 #[ignore = "needs root"]
 fn clients_reach_the_endpoint_of_the_first_run() {

@@ -4,7 +4,7 @@
 //! of them.
 #![forbid(unsafe_code)]
 
-// What the kernel answers, drops and refuses.
+// Answers, silence and refusals of the kernel.
 mod root_only;
 // Probes beside floods, and mitigators.
 #[path = "probes.rs"]

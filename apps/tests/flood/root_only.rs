@@ -257,7 +257,7 @@ fn in_a_vlan_every_frame_has_its_tag_and_each_second_is_a_line() {
         let flooder = command.spawn().expect("it starts");
         wait_for(|| run("ip -o link show || true").contains("dtap0"));
         run("ip link set dtap0 up");
-        // What is tagged with 5 reaches the kernel's address, and only that; what it answers gets the tag.
+        // Frames tagged with 5 reach the kernel's address, and only that; its answers get the tag.
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/trunk.py");
         let _trunk = Beside::start(Command::new("python3").args([script, "dtap0", "5:k5"]));
         wait_for(|| run("ip -o link show || true").contains("k5"));

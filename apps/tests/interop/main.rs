@@ -11,7 +11,7 @@ mod root_only_client;
 // Our endpoint as a server.
 #[path = "root_only/server.rs"]
 mod root_only_server;
-// What the heavy runs of scripts/soak do, at a size for every day.
+// The heavy runs of scripts/soak, at a size for every day.
 #[path = "root_only/soak.rs"]
 mod root_only_soak;
 // A running `syncline serve`.

@@ -16,7 +16,7 @@ fn lab(args: &[&str]) -> Output {
         .expect("it runs")
 }
 
-/// What it prints when all is well.
+/// Its output when all is well.
 fn printed(args: &[&str]) -> String {
     let output = lab(args);
     let (stdout, stderr) = (
@@ -91,7 +91,7 @@ fn a_ladder_is_plain_text_for_a_pipe() {
     );
     assert!(text.contains("ECONNREFUSED (connection refused)"), "{text}");
     assert!(
-        text.contains("all 4 expectations met") && !text.contains('\x1b'),
+        text.contains("expectations met: 4 of 4") && !text.contains('\x1b'),
         "{text}"
     );
     assert!(

@@ -35,7 +35,7 @@ fn closed_port_over_a_tap() {
 #[ignore = "needs root"]
 fn host_down_over_a_tap_quickly() {
     let text = all_is_well(&["run", "host-down", "--over", "tap", "--quick"], 5);
-    assert!(text.contains("pinned: net/ipv4/neigh/"), "{text}");
+    assert!(text.contains("\n  net/ipv4/neigh/"), "{text}");
 }
 
 #[test]

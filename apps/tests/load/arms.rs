@@ -129,7 +129,7 @@ fn a_nat_that_drops_is_seen_from_both_sides() {
     }
     let mss = &change(&result, "to_servers", "mss")["example"];
     assert_eq!(mss[1], "1300");
-    // What the kernel dropped is what the servers did not get.
+    // The frames that the kernel dropped are those that the servers did not get.
     let row = frames(&result, "data");
     let lost = row["clients_sent"].as_u64().expect("sent")
         - row["servers_received"].as_u64().expect("got");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::results::{TestFile, assert_valid};
 use crate::{assert_account, load, number};
 
-/// What `tcpdump` prints of a capture, a line for each frame.
+/// The output of `tcpdump` for a capture, a line for each frame.
 fn frames(file: &TestFile) -> Vec<String> {
     let output = Command::new("tcpdump").args(["-nr", file.path()]).output();
     let output = output.expect("tcpdump: scripts/setup installs it");

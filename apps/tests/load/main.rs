@@ -358,7 +358,7 @@ fn contradictions_are_refused_with_their_cause() {
             "--ip is missing",
         ),
         (&["https://198.18.0.1/"], "needs a NIC"),
-        (&["-d", "2s", "--ramp-up", "3s"], "leaves no time"),
+        (&["-d", "2s", "--ramp-up", "3s"], "leaves no measured time"),
         (
             &["--workload", "connect", "-R", "100k", "-d", "60s"],
             "needs 6000000 tuples",
@@ -370,23 +370,29 @@ fn contradictions_are_refused_with_their_cause() {
         ),
         (
             &["--workload", "hold", "-c", "5", "-X", "HEAD"],
-            "with --verify-every only",
+            "only with --verify-every",
         ),
-        (&["-R", "10:1s,20:1s", "-d", "3s"], "do not take"),
+        (&["-R", "10:1s,20:1s", "-d", "3s"], "do not add up"),
         (&["-R", "10,20"], "only the last step"),
-        (&["--direction", "down"], "belong to --workload stream"),
-        (&["--verify-every", "1s"], "belong to --workload hold"),
+        (&["--direction", "down"], "apply only to --workload stream"),
+        (&["--verify-every", "1s"], "apply only to --workload hold"),
         (&["--workload", "stream", "-n", "5"], "leave out --count"),
         (&["--find", "-n", "5"], "leave out steps"),
         (&["--arrivals", "poisson"], "give --rate"),
         (&["--profile", "rfc9411-cps"], "needs --rate"),
         (
             &["--workload", "connect", "--requests-per-connection", "2"],
-            "belongs to --workload request",
+            "applies only to --workload request",
         ),
         (&["--gate", "q=1"], "unknown gate"),
-        (&["--sources", "198.18.0.0/30"], "198.18.0.1 is not ours"),
-        (&["--sources", "2001:db8::/126"], "so must be the sources"),
+        (
+            &["--sources", "198.18.0.0/30"],
+            "a prefix contains 198.18.0.1",
+        ),
+        (
+            &["--sources", "2001:db8::/126"],
+            "give sources of the same family",
+        ),
         (
             &[
                 "http://203.0.113.9/",

@@ -34,7 +34,7 @@ impl Drop for Hog {
     }
 }
 
-/// What a run with these flags says of its limit, against the server that `with` starts.
+/// The limit that a run with these flags names, against the server that `with` starts.
 fn limit_of(flags: &str, with: &str) -> Value {
     let output = syncline()
         .args(LINK.split(' '))

@@ -1,5 +1,5 @@
-//! What others read: the schema of the JSON, checked by Python's jsonschema, and the log of HdrHistogram, read by a decoder that shares
-//! no code with ours.
+//! Formats that other programs read: the schema of the JSON, checked by Python's jsonschema, and the log of HdrHistogram, read by a
+//! decoder that shares no code with ours.
 
 use std::path::Path;
 use std::process::Command;

@@ -6,7 +6,7 @@
 
 // `--pcap` to what takes no bytes, or takes them later.
 mod captures;
-// What can't be had is one clear error.
+// Missing devices and bad flags are one clear error.
 mod refusals;
 // The program on a tap.
 mod root_only;

@@ -1,4 +1,4 @@
-//! What can't be had is refused before anything is started: one line with cause and fix, exit status not 0.
+//! Missing devices and bad flags are refused before anything is started: one line with cause and fix, exit status not 0.
 
 use std::process::{Command, Stdio};
 
@@ -62,12 +62,12 @@ fn each_mistake_is_one_line_with_cause_and_fix() {
         ),
         (
             &["--nic", "net_null0", "--tap-up", "198.18.0.1/24"],
-            "--tap-up is for --nic tap",
+            "--tap-up applies only to --nic tap",
             2,
         ),
         (
             &["--nic", "net_null0", "--unshare"],
-            "--unshare is for --nic tap",
+            "--unshare applies only to --nic tap",
             2,
         ),
         (

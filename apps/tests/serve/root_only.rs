@@ -12,13 +12,13 @@ mod nics;
 mod paths;
 // A load balancer in front of us.
 mod proxies;
-// What stands behind the ports.
+// The services behind the ports.
 mod services;
 // Without root, in namespaces of its own.
 mod unprivileged;
 // Virtual addresses.
 mod vips;
-// What VLANs keep apart.
+// Separation by VLANs.
 mod vlans;
 
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -75,7 +75,7 @@ fn the_kernel_finds_us_pings_us_and_is_refused() {
         assert!(counter(&summary, "arp_answered") >= 1 && counter(&summary, "ndp_answered") >= 1);
         assert_eq!(summary["ended_by"], "signal");
         assert_eq!(summary["link"], "tap:dtap0");
-        // What the driver counted is what went through the worker.
+        // The driver's count is the worker's.
         assert_eq!(summary["nic"]["rx_frames"], summary["rx_frames"]);
         assert_eq!(summary["nic"]["tx_frames"], summary["tx_frames"]);
     });

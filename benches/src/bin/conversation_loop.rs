@@ -16,7 +16,7 @@ use serde_json::json;
 /// Cycles per connection or request of two whole workers on one core, joined in memory, no link.
 #[derive(Parser)]
 struct Args {
-    /// What is said.
+    /// The exchange.
     #[arg(value_enum)]
     scenario: Conversation,
     /// The addresses of both workers.

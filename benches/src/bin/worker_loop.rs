@@ -16,7 +16,7 @@ use stack::worker::Cycles;
 /// Cycles per packet of the whole worker on one core, frames in memory, no link.
 #[derive(Parser)]
 struct Args {
-    /// What the SYNs meet.
+    /// The port that the SYNs meet.
     #[arg(value_enum)]
     scenario: Scenario,
     /// Established connections in the table before the first packet.
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is printed: the same figures as text and as JSON.
+/// The output: the same figures as text and as JSON.
 struct Report {
     text: String,
     json: Value,
@@ -124,7 +124,7 @@ fn bound(args: &Args, spec: &LoopSpec) -> Result<Report, String> {
     Ok(report)
 }
 
-/// What was measured.
+/// The measured figures.
 fn heading(args: &Args) -> Report {
     let name = args.scenario.to_possible_value();
     let name = name

@@ -263,7 +263,7 @@ fn only_large_segments_vanish_in_a_black_hole() {
         .client(2_001, ack().seq(1_501).ack(1_002))
         .client(3_200, data(1_400).seq(101).ack(1_002));
     expect(&there, Situation::MtuBlackHole, Likely, Some(Client));
-    // What comes when the sender has given up says nothing about the time in between.
+    // A segment after the sender gave up says nothing about the time in between.
     let back = tape
         .client(3_200, data(1_400).seq(101).ack(1_001))
         .server(9_000, closing);
@@ -409,7 +409,7 @@ fn the_table_stays_within_its_limit_and_sums_the_rest() {
     let analysis = tape.analysis(limits);
     let judged = analysis.judged();
     assert!(judged.len() <= 64, "{}", judged.len());
-    // What is open stays.
+    // Open connections stay.
     assert_eq!(judged[0].connection.number, 1);
     let summed: u64 = analysis.summed().values().sum();
     assert_eq!(summed as usize + judged.len(), 3_001);

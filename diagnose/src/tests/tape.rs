@@ -170,7 +170,7 @@ impl Tape {
         file
     }
 
-    /// What becomes of it.
+    /// Its outcome.
     pub(crate) fn analysis(&self, limits: Limits) -> Analysis {
         read(&self.pcap(usize::MAX), limits)
     }

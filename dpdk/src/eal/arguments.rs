@@ -22,7 +22,7 @@ const MEMORY_ARGUMENTS: &[&str] = &[
     "--huge-unlink",
 ];
 
-/// What EAL and its drivers need for themselves when pools live elsewhere, in MB. Used up as it is touched.
+/// The memory of EAL and its drivers themselves when pools live elsewhere, in MB. Used up as it is touched.
 const EAL_OWN_MB: &str = "64";
 
 /// The command line for EAL, program name first.
@@ -149,7 +149,7 @@ impl Machine {
         }
     }
 
-    /// What has to be written to `nr_hugepages` so that `wanted_mb` are free.
+    /// The value of `nr_hugepages` at which `wanted_mb` are free.
     fn pages_for(&self, wanted_mb: u64) -> u64 {
         self.pages + wanted_mb.saturating_sub(self.free_mb).div_ceil(2)
     }

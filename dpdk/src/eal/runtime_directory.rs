@@ -91,7 +91,7 @@ fn remove_empty(place: &Path) {
     }
 }
 
-/// What is named after us and a process that is no more.
+/// Directories named after Syncline and a process that is no more.
 fn of_ended_processes(place: &Path) -> Vec<PathBuf> {
     let names = fs::read_dir(place).into_iter().flatten().flatten();
     let has_ended = |path: &PathBuf| {

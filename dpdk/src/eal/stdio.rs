@@ -42,7 +42,7 @@ impl Drop for StdioAside {
     }
 }
 
-/// What EAL's option parser complained of (it begins lines with the program's name), without the usage that follows.
+/// The complaint of EAL's option parser (it begins lines with the program's name), without the usage that follows.
 pub(super) fn complaint(said: &str) -> Option<String> {
     let complaints = before_usage(said).filter_map(|line| line.strip_prefix("syncline: "));
     let mut complaints: Vec<&str> = complaints.collect();

@@ -13,7 +13,7 @@ const ADDRESSES_BYTES: usize = 12;
 /// The tag: its type (IEEE 802.1Q) and its number.
 const TAG_BYTES: u16 = 4;
 const TPID: [u8; 2] = [0x81, 0x00];
-/// What makes `l2_len` mean something.
+/// The flags that make `l2_len` valid.
 const CHECKSUM_REQUESTS: u64 = sys::SL_MBUF_TX_IPV4 | sys::SL_MBUF_TX_IPV6;
 
 impl Mbuf {

@@ -21,7 +21,7 @@ const REJECT: u32 = 0x0200;
 /// (2000::/3).
 const DEFAULT_MAX_BITS6: u32 = 3;
 
-/// What stands between the words of a device string (devices within devices are in parentheses), and in no usual name.
+/// The separator between the words of a device string (devices within devices are in parentheses), and in no usual name.
 const BETWEEN_WORDS: &[char] = &[
     ',', '=', '(', ')', '[', ']', '{', '}', ';', '|', '/', '"', '\'',
 ];

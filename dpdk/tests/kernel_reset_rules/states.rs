@@ -36,7 +36,7 @@ const NEWER: u32 = TSVAL + 10;
 /// Older by more than the kernel lets pass as reordered.
 const OLDER: u32 = TSVAL - 50_000;
 
-/// What a connection is when the segment comes.
+/// The state of a connection when the segment comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// A SYN-ACK with a cookie was sent, nothing is kept.
@@ -127,9 +127,9 @@ impl Case {
 /// The numbers of one connection as the peer knows them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Numbers {
-    /// What the other side expects next.
+    /// The number that the other side expects next.
     rcv_nxt: u32,
-    /// What it sends next.
+    /// The number that it sends next.
     snd_nxt: u32,
     /// Its last TSval.
     tsval: Option<u32>,
@@ -152,7 +152,7 @@ pub(super) struct Out {
     tsval: Option<u32>,
 }
 
-/// What a segment drew, and whether there is a connection afterwards: what the flags of the answer to a probe say.
+/// The answer to a segment, and whether there is a connection afterwards, by the flags of the answer to a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) answers: Vec<(Flags, u32, u32, bool)>,
@@ -260,7 +260,7 @@ impl Side for KernelSide<'_> {
         let mut out: BTreeMap<u16, Vec<Out>> = BTreeMap::new();
         let family = self.family;
         self.kernel.exchange(family, frames, |frame| {
-            // What is left of the other family is sent again for a while.
+            // Segments left over from the other family are sent again for a while.
             let (is_v6, wanted_v6) = (frame[12..14] == [0x86, 0xdd], family == 1);
             if is_v6 == wanted_v6
                 && let Some((port, segment)) = read(frame)

@@ -11,7 +11,7 @@ use super::{FaultCounts, FaultDice, FaultSpec};
 use crate::{BURST_FRAMES, Burst, Frame};
 
 /// Frames that one lane holds at most, those set aside included.
-pub const LANE_FRAMES: usize = 1024;
+pub(super) const LANE_FRAMES: usize = 1024;
 /// Frames that are set aside at a time; more are let through.
 const ASIDE_FRAMES: usize = 32;
 /// A frame that is not overtaken is set aside no longer than this: the last one of a burst must arrive too.

@@ -1,5 +1,6 @@
-//! What is lost, doubled, corrupted and overtaken: by the rates, by the seed, and never more than is held.
+//! Frames lost, doubled, corrupted and overtaken: by the rates, by the seed, and never more than is held.
 
+use super::lane::LANE_FRAMES;
 use super::*;
 use crate::memory::{MemoryFrame, MemoryNic};
 use crate::{BURST_FRAMES, Burst, ChecksumVerdict, Frame, IpVersion, Nic, RxChecksum, TxRequest};

@@ -150,7 +150,7 @@ impl Parked {
         }
     }
 
-    /// What [`crate::tcp::parked::parked_step`] takes: a segment that doesn't unpark the connection needs no more. Without
+    /// The input of [`crate::tcp::parked::parked_step`]: a segment that doesn't unpark the connection needs no more. Without
     /// TS.Recent once that is too old to judge by (RFC 7323 §5.5). `rcv_buf` is its receive buffer in bytes.
     #[must_use]
     #[inline]

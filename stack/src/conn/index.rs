@@ -206,7 +206,7 @@ impl Index {
         }
     }
 
-    /// What `accept` makes of the first entry of `hash` that it accepts.
+    /// The result of `accept` for the first entry of `hash` that it accepts.
     #[inline]
     pub fn find<T>(&self, hash: FlowHash, mut accept: impl FnMut(Entry) -> Option<T>) -> Option<T> {
         let buckets = self.buckets.as_slice();

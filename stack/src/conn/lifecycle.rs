@@ -134,7 +134,7 @@ pub(crate) struct Promoted {
     pub(crate) found: Found,
     /// Its name.
     pub(crate) id: ConnId,
-    /// What the application keeps of it.
+    /// The application's own state for it.
     pub(crate) state: StateNumber,
     /// The fields of the embryo.
     pub(crate) kept: Embryo,

@@ -221,7 +221,7 @@ impl Pressure {
     }
 }
 
-/// What a connection gives that has not moved for `stood` (sending, reading), in ms.
+/// The memory that a connection gives back that has not moved for `stood` (sending, reading), in ms.
 fn gives_way(conn: &Conn, lack: Lack, limit_ms: u128, stood: (u32, u32)) -> Option<Concession> {
     let (sent_ms, read_ms) = stood;
     let receives = lack.has(Lack::RECEIVE) || lack.has(Lack::AHEAD);

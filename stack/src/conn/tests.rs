@@ -72,7 +72,7 @@ fn time_wait(n: u32) -> TimeWait {
     }
 }
 
-/// What was put into a record of any kind by the four functions above.
+/// The contents put into a record of any kind by the four functions above.
 fn mark(table: &ConnTable, found: Found) -> Option<u32> {
     Some(match found.kind() {
         Kind::Embryo => table.embryo(found)?.irs.0,
@@ -477,7 +477,7 @@ fn churn() -> (f64, f64) {
     (fresh, share(&table))
 }
 
-/// What the overflow counts and their classes are for.
+/// The purpose of the overflow counts and their classes.
 #[test]
 fn a_full_table_answers_misses_from_one_line_even_after_churn() {
     let (fresh, churned) = churn();

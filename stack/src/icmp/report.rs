@@ -22,7 +22,7 @@ pub const MAX_ERROR_LEN_V4: usize = 576;
 /// The longest ICMPv6 error, IP header included, in bytes: the minimum MTU (RFC 4443 §2.4 (c)).
 pub const MAX_ERROR_LEN_V6: usize = 1280;
 
-/// What is to be reported about a packet.
+/// The error to report about a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
     /// No program listens at its port.
@@ -38,7 +38,7 @@ pub enum Problem {
 /// A packet that can't be taken, and what its sender is to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// What is wrong with it.
+    /// Its defect.
     pub problem: Problem,
     /// Its link header.
     pub link: Link,
@@ -48,7 +48,7 @@ pub struct Report {
     pub dst: IpAddr,
 }
 
-/// What is to be reported about a UDP datagram, another protocol than ours, or a packet whose IPv6 headers can't be processed.
+/// The error to report about a UDP datagram, another protocol than ours, or a packet whose IPv6 headers can't be processed.
 /// `None` when it is nothing of these, or may not be reported. Whether the destination is ours, and the source the broadcast
 /// address of a link, is the caller's to know; so are checksums.
 #[must_use]
@@ -179,7 +179,7 @@ impl Problem {
     }
 }
 
-/// What the checksum covers besides the message: nothing over IPv4, the pseudo-header over IPv6.
+/// The bytes that the checksum covers besides the message: nothing over IPv4, the pseudo-header over IPv6.
 fn pseudo_sum(us: IpAddr, them: IpAddr, len: usize) -> Sum {
     match (us, them) {
         (IpAddr::V6(us), IpAddr::V6(them)) => {

@@ -55,7 +55,7 @@ impl fmt::Display for LocalAddrsError {
             Self::PrefixLen { address, len } => {
                 write!(
                     f,
-                    "{address}/{len}: no such prefix length; use at most 32 or 128"
+                    "{address}/{len}: the prefix is too long; use at most 32 (IPv4) or 128 (IPv6)"
                 )
             }
             Self::HostBits { address, len } => write!(
@@ -70,12 +70,12 @@ impl fmt::Display for LocalAddrsError {
             ),
             Self::NoSuchVlan(VlanId(id)) => write!(
                 f,
-                "there is no VLAN {id}; give 1 to 4094, or 0 for untagged frames"
+                "invalid VLAN {id}: give 1 to 4094, or 0 for untagged frames"
             ),
             Self::VlanTwice(VlanId(id)) => write!(f, "VLAN {id} is given twice; remove one"),
             Self::NoVlan => write!(
                 f,
-                "a list of VLANs without any: give at least one, or 0 for untagged frames"
+                "the list of VLANs is empty: give at least one, or 0 for untagged frames"
             ),
             Self::TooManyInVlans { addresses, vlans } => write!(
                 f,

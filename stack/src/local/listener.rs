@@ -100,7 +100,7 @@ impl fmt::Display for ListenersError {
             Self::NotLocal(address) => {
                 write!(
                     f,
-                    "can't listen on {address}: it is none of our addresses; add it with --ip or --prefix"
+                    "can't listen on {address}: it is not one of our addresses; add it with --ip or --prefix"
                 )
             }
             Self::TooMany => write!(f, "more than 65535 listeners in one run; give fewer"),

@@ -11,7 +11,7 @@ use crate::nic::{Frame, FrameError, RxChecksum, TxRequest};
 /// Bytes that one buffer holds, as in DPDK's usual pools (RTE_MBUF_DEFAULT_BUF_SIZE without its headroom).
 pub const BUFFER_LEN: usize = 2048;
 
-/// What [`Frame::grow`] finds in a buffer: never zero, so that a byte that was not written shows.
+/// The bytes that [`Frame::grow`] finds in a buffer: never zero, so that a byte that was not written shows.
 const LEFT_OVER: u8 = 0xdb;
 
 /// Buffers of one kind on one host, counted.

@@ -235,7 +235,7 @@ pub struct VlanJudge {
 }
 
 impl VlanJudge {
-    /// What is wrong with the VLAN of a frame that a host sent, which keeps to `ours` if that names any. Resets answer frames of other
+    /// The defect in the VLAN of a frame that a host sent, which keeps to `ours` if that names any. Resets answer frames of other
     /// VLANs without a connection, so they count only when those are not forged.
     ///
     /// # Errors

@@ -127,7 +127,7 @@ impl SimLink {
         }
     }
 
-    /// What comes of a frame that starts now, with what happened to it on an earlier link: one outcome, or two when it is
+    /// The outcome of a frame that starts now, with its outcome on an earlier link: one outcome, or two when it is
     /// duplicated. Corruption is done to `bytes` (of both copies), and only once: a checksum promises nothing about two.
     pub fn pass(
         &mut self,

@@ -367,7 +367,7 @@ fn verdict(bytes: &[u8]) -> RxChecksum {
     }
 }
 
-/// What checksumming hardware does on the way out: adds the segment to what stands in the field already.
+/// The work of checksumming hardware on the way out: adds the segment to what stands in the field already.
 fn fill_in(bytes: &mut [u8], request: TxRequest) {
     let ip = usize::from(request.l2_len);
     let transport = ip + usize::from(request.l3_len);

@@ -17,7 +17,7 @@ use crate::bits::Bits;
 use crate::seq::SeqNum;
 use crate::time::Instant;
 
-/// What is known of when a SYN-ACK went out that neither an open connection nor its timer sent.
+/// Time at which a SYN-ACK went out that neither an open connection nor its timer sent, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SynAckSent {
     /// Once, then: the ACK gives a sample of the round-trip time (RFC 6298 §3).

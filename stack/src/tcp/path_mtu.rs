@@ -66,7 +66,7 @@ impl Tcb {
             .max(env.settings.mss_min)
     }
 
-    /// What every path carries: the default of [`OpenParams::default_peer_mss`] is what the least MTU of the family leaves.
+    /// The size that every path carries: the default of [`OpenParams::default_peer_mss`] is what the least MTU of the family leaves.
     ///
     /// [`OpenParams::default_peer_mss`]: crate::tcp::tcb::OpenParams::default_peer_mss
     fn floor_mss(&self, env: &Env<'_>) -> u16 {

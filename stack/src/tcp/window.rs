@@ -410,7 +410,7 @@ mod tests {
                 let before = wnd.edge();
                 let field = wnd.offer(mss, scale);
                 prop_assert!(!wnd.edge().before(before));
-                // What the peer is shown is ours, or short of it by less than one scale unit; and so much at most
+                // The window that the peer is shown is ours, or short of it by less than one scale unit; and so much at most
                 // lies beyond the buffer.
                 let shown = wnd.nxt.add(u32::from(field) << scale);
                 prop_assert!(wnd.edge().since(shown) < 1 << scale);

@@ -25,7 +25,7 @@ macro_rules! defects {
                 }
             }
 
-            /// What is wrong with the frame, in one sentence.
+            /// The defect of the frame, in one sentence.
             #[must_use]
             pub const fn description(self) -> &'static str {
                 match self {

@@ -19,7 +19,7 @@ const FRAGMENT_HEADER_LEN: usize = 8;
 /// The shortest transport header but TCP's: UDP, ICMP.
 const SHORT_TRANSPORT_LEN: usize = 8;
 
-/// What the fragments of one datagram have in common (RFC 791 §3.2, RFC 8200 §4.5), and where they came in.
+/// The facts that the fragments of one datagram have in common (RFC 791 §3.2, RFC 8200 §4.5), and where they came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DatagramId {
     /// The VLAN.
@@ -129,7 +129,7 @@ pub fn parse(frame: &[u8]) -> Result<Fragment<'_>, Defect> {
 }
 
 impl<'a> Fragment<'a> {
-    /// What a fragment of this family ends with that can't be.
+    /// The defect of a fragment of this family whose end is impossible.
     #[must_use]
     pub const fn defect(&self) -> Defect {
         match self.named_at {
@@ -175,7 +175,7 @@ impl<'a> Fragment<'a> {
         }
     }
 
-    /// What stands in front of the datagram, where this is its first fragment.
+    /// The bytes in front of the datagram, where this is its first fragment.
     #[must_use]
     pub fn head(&self) -> Head {
         let mut bytes = ArrayVec::new();
@@ -188,7 +188,7 @@ impl<'a> Fragment<'a> {
         }
     }
 
-    /// What follows the fragment header of IPv6.
+    /// The protocol that follows the fragment header of IPv6.
     fn next_header(&self) -> u8 {
         let at = self.head.len().checked_sub(FRAGMENT_HEADER_LEN);
         at.and_then(|at| self.head.get(at).copied()).unwrap_or(0)

@@ -37,9 +37,9 @@ pub const CODE_FRAGMENTATION_NEEDED: u8 = 4;
 )]
 #[repr(C)]
 pub struct Header {
-    /// What it is.
+    /// Its value.
     pub kind: u8,
-    /// What exactly.
+    /// Its code.
     pub code: u8,
     /// Over header and body.
     pub checksum: U16,

@@ -50,9 +50,9 @@ pub const CODE_UNKNOWN_OPTION: u8 = 2;
 )]
 #[repr(C)]
 pub struct Header {
-    /// What it is: below 128 errors, from 128 on information.
+    /// Its type: below 128 errors, from 128 on information.
     pub kind: u8,
-    /// What exactly.
+    /// Its code.
     pub code: u8,
     /// Over pseudo-header, header and body.
     pub checksum: U16,

@@ -36,7 +36,7 @@ pub struct Header {
     pub flags_fragment: U16,
     /// Time to live, in hops.
     pub ttl: u8,
-    /// What follows ([`super::ip_protocol`]).
+    /// The protocol that follows ([`super::ip_protocol`]).
     pub protocol: u8,
     /// Over the header alone.
     pub checksum: U16,
@@ -174,7 +174,7 @@ pub struct Packet<'a> {
     pub header: &'a Header,
     /// Option bytes, 0 to 40.
     pub options: &'a [u8],
-    /// What the total length says belongs to the packet, behind the header.
+    /// The payload: the bytes behind the header that the total length covers.
     pub payload: &'a [u8],
 }
 

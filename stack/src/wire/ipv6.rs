@@ -22,7 +22,7 @@ pub struct Header {
     pub version_class_flow: U32,
     /// Bytes behind this header, extension headers included.
     pub payload_len: U16,
-    /// What follows ([`super::ip_protocol`]), or an extension header.
+    /// The protocol that follows ([`super::ip_protocol`]), or an extension header.
     pub next_header: u8,
     /// Hops left.
     pub hop_limit: u8,
@@ -110,7 +110,7 @@ pub struct Packet<'a> {
     pub header: &'a Header,
     /// All extension headers, often none.
     pub extensions: &'a [u8],
-    /// What the payload is: the last header's next-header field.
+    /// The protocol of the payload: the last header's next-header field.
     pub next_header: u8,
     /// The upper-layer packet.
     pub payload: &'a [u8],
@@ -177,7 +177,7 @@ pub fn fragment_header_at(packet: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// What is wrong with a packet that its sender is to hear of in an ICMPv6 parameter problem (RFC 4443 §3.4).
+/// The defect of a packet that is reported to its sender in an ICMPv6 parameter problem (RFC 4443 §3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParameterProblem {
     /// Its code: [`super::icmpv6::CODE_ERRONEOUS_FIELD`] and those that follow.
@@ -188,7 +188,7 @@ pub struct ParameterProblem {
     pub even_to_group: bool,
 }
 
-/// What RFC 8200 wants said about a packet, cut at its end: a next header that we don't know (§4), an option that wants to be
+/// The error that RFC 8200 demands about a packet, cut at its end: a next header that we don't know (§4), an option that wants to be
 /// known (§4.2), a routing header that isn't used up (§4.4), a length past the packet's end. `None` when there is nothing to
 /// be said, or nothing may be: of an ICMPv6 error, a redirect, a fragment (RFC 4443 §2.4 (e)), nor of what can't be distinguished
 /// from these.

@@ -110,7 +110,7 @@ fn a_checksum_that_was_left_to_a_nic_is_told_from_a_wrong_one() {
     }
 }
 
-/// What a frame cut off at `len` must be refused as.
+/// The defect as which a frame cut off at `len` must be refused.
 fn defect_of_truncation(frame: &[u8], len: usize) -> Defect {
     let tagged = frame[12..14] == [0x81, 0x00];
     let l3 = if tagged { 18 } else { 14 };

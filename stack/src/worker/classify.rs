@@ -51,7 +51,7 @@ pub(super) enum Lane {
     Ended,
 }
 
-/// What options a segment has.
+/// The options of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OptionsKind {
     None,
@@ -61,7 +61,7 @@ pub(super) enum OptionsKind {
     Other,
 }
 
-/// What is known of one frame. Copy and below a cache line, so that a burst of them stays in L1. What is constant in a fast lane
+/// The facts about one frame. Copy and below a cache line, so that a burst of them stays in L1. What is constant in a fast lane
 /// (offsets and lane) stands side by side, and what stands side by side in a header stands so here, the other way round as
 /// numbers of this machine do: one store each.
 #[derive(Debug, Clone, Copy)]
@@ -192,7 +192,7 @@ impl Meta {
         self.options_kind == OptionsKind::Timestamps
     }
 
-    /// What the options say; `bytes` are the frame that this was made from.
+    /// The values of the options; `bytes` are the frame that this was made from.
     #[inline(always)]
     pub(super) fn segment_options(&self, bytes: &[u8]) -> SegmentOptions {
         if self.options_kind == OptionsKind::Other {
@@ -297,7 +297,7 @@ impl Broadcasts {
     }
 }
 
-/// What classifying needs to know of its endpoint, each a copy of its own: they lie side by side, so that one register leads to
+/// The facts about its endpoint that classifying needs, each a copy of its own: they lie side by side, so that one register leads to
 /// all of them.
 #[derive(Debug, Clone)]
 pub(super) struct Classifier {

@@ -3,6 +3,7 @@
 //!
 //! It must never name the worker: a reader of a connection's numbers needs no more than these.
 
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::local::listener::ListenerId;
@@ -44,6 +45,24 @@ pub enum ConnectError {
     /// The peer's address is no host's (multicast, broadcast, unspecified; RFC 9293 MUST-46).
     BadAddress,
 }
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotLocal => {
+                "the source address or VLAN is not one of ours, or is of another family"
+            }
+            Self::PortInUse => "the local port is in use, perhaps by a connection in TIME-WAIT",
+            Self::OtherWorker => "replies to the local port go to another worker",
+            Self::NoPort => "no local port is free",
+            Self::TableFull => "the table of connections is full",
+            Self::NoRoute => "no interface and no gateway leads there",
+            Self::BadAddress => "a multicast, broadcast or unspecified address is not a host",
+        })
+    }
+}
+
+impl core::error::Error for ConnectError {}
 
 /// Something was not queued for sending. It comes back in here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::time::Instant;
 use crate::wire::fragment::{self, Fragment, Head};
 use crate::wire::{Defect, envelope, icmpv6, ip_protocol};
 
-/// What becomes of a fragment.
+/// The outcome of a fragment.
 enum Fate {
     /// It belongs to a datagram of another worker.
     HandOver(u16),

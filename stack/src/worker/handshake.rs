@@ -115,7 +115,7 @@ impl Endpoint {
         }
     }
 
-    /// What a SYN offers of what we take up. The connection will go by the same settings: an option that only the
+    /// The offers of a SYN that we take up. The connection will go by the same settings: an option that only the
     /// SYN-ACK agrees to leaves the peer waiting for it.
     #[inline(always)]
     fn offer(&self, options: &[u8]) -> SegmentOptions {
@@ -441,7 +441,7 @@ impl Endpoint {
                     seq: embryo.iss.add(1),
                     ack: embryo.irs.add(1),
                     flags: Flags::ACK,
-                    // What the SYN-ACK has offered, in the scale of all segments behind it (RFC 7323 §2.2).
+                    // The window that the SYN-ACK has offered, in the scale of all segments behind it (RFC 7323 §2.2).
                     //~ A challenge of an embryo offers in the scale of the connection: -> `window,`;
                     //~   a_challenge_offers_what_the_syn_ack_has_offered
                     window: window >> embryo.shifts.receive(),

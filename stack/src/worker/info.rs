@@ -20,7 +20,7 @@ use crate::worker::connect::ConnInfo;
 use crate::worker::opening::local_mss;
 
 impl<N: Nic, S> Cx<'_, N, S> {
-    /// What the connection looks like; in [`crate::worker::app::App::on_close`] what it looked like at its end. `None` when it ended
+    /// The state of the connection; in [`crate::worker::app::App::on_close`] its state at its end. `None` when it ended
     /// before.
     #[must_use]
     pub fn info(&self, conn: ConnId) -> Option<ConnInfo> {

@@ -31,10 +31,10 @@ const TCP_SEQ: usize = 4;
 const TCP_DATA_OFFSET: usize = 12;
 const TCP_FLAGS: usize = 13;
 
-/// What waits for the next turn, because a burst holds no more.
+/// Frames that wait for the next turn, because a burst holds no more.
 #[derive(Debug)]
 pub(super) struct LargeFrames<F> {
-    /// What is left of the segment that is being taken apart.
+    /// The rest of the segment that is being taken apart.
     rest: Option<(F, Headers)>,
     /// Frames that came behind it, and datagrams that were put together from fragments.
     behind: VecDeque<F>,
@@ -195,7 +195,7 @@ impl Headers {
         self.bytes[self.l3] >> 4 == 4
     }
 
-    /// What is wrong with a checksum of the whole, as the NIC says, or as is computed where it says nothing: the parts have none of
+    /// The defect of a whole's checksum, as the NIC reports it, or as computed where it reports nothing: the parts have none of
     /// their own.
     fn verify<F: Frame>(&self, frame: &F) -> Option<Defect> {
         let verdict = frame.rx_checksum();
@@ -274,7 +274,7 @@ impl Headers {
             let checksum = checksum::sum_header(&bytes[self.l3..self.l4]).finish();
             put_half(bytes, self.l3 + V4_CHECKSUM, checksum.get());
         }
-        // What stands behind the packet fills the frame only.
+        // Bytes behind the packet are padding of the frame.
         let fits = part.bytes().len() == len || part.set_len(len).is_ok();
         part.set_rx_checksum(RxChecksum {
             ip: ChecksumVerdict::Good,

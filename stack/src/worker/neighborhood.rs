@@ -300,8 +300,8 @@ impl<N: Nic> Core<N> {
         Some(resolution)
     }
 
-    /// What follows from ARP or NDP: what waited for a neighbour is sent, whom a new one displaced is counted, and where one
-    /// has moved to reaches the connections of every worker.
+    /// The consequences of ARP or NDP: frames that waited for a neighbour are sent, a displaced neighbour is counted, and the new
+    /// address of one that moved reaches the connections of every worker.
     pub(super) fn release(&mut self, resolved: Option<ResolvedNeighbor<N::Frame>>, now: Instant) {
         if let Some(table) = &mut self.neighborhood.table {
             let (evictions, moved) = (table.take_evictions(), table.take_move());

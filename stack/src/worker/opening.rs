@@ -350,7 +350,7 @@ impl<F> Opening<'_, F> {
         self.conns.take_slot(key.is_v6()).ok_or(NoRecord)
     }
 
-    /// What was opened for the connection in `slot`; without a record the slot is free again.
+    /// The record opened for the connection in `slot`; without a record the slot is free again.
     #[inline(always)]
     fn opened(
         &mut self,

@@ -15,6 +15,7 @@ use crate::nic::rss::Steering;
 
 /// New flows that came in, by where the NIC delivered them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Steered {
     /// SYNs without a connection, of flows of this worker, from the NIC or handed over by another worker.
     pub owned: u64,

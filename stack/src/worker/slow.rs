@@ -18,7 +18,7 @@ use crate::wire::{Defect, Network, Parsed, Transport, arp, icmp as icmp_wire, ic
 const NEIGHBOR_DISCOVERY: core::ops::RangeInclusive<u8> =
     icmpv6::ROUTER_SOLICITATION..=icmpv6::REDIRECT;
 
-/// What is to be done with a frame of the slow lane, decided while it is borrowed.
+/// The treatment of a frame of the slow lane, decided while the frame is borrowed.
 pub(super) enum Action {
     Drop(Counter),
     DropDefect(Defect),

@@ -25,7 +25,7 @@ const ADDRESSES: usize = 60_000;
 const PORT_STEP: u16 = 16;
 const FIRST_PORT: u16 = 1024;
 
-/// What the peers do once they are connected.
+/// The behaviour of the peers once they are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deed {
     /// They never get that far: their SYN-ACKs are ignored.
@@ -58,7 +58,7 @@ pub(crate) struct Crowd {
     deed: Deed,
     /// Where they connect to.
     port: u16,
-    /// What their windows say.
+    /// The windows that they announce.
     window: u16,
     /// SYNs per tick.
     pace: usize,

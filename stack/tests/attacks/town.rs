@@ -21,7 +21,7 @@ use stack::worker::Worker;
 
 use crate::without;
 
-/// What the server's listeners do, in their order.
+/// The services of the server's listeners, in their order.
 pub(crate) const ECHO: u16 = 7;
 pub(crate) const DISCARD: u16 = 9;
 pub(crate) const DAYTIME: u16 = 13;
@@ -41,7 +41,7 @@ const CLIENT: u8 = 1;
 const SERVER: u8 = 2;
 const STATION: u8 = 3;
 
-/// What the client's connections achieved.
+/// The results of the client's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Score {
     /// Bytes echoed on connections that say something ten times a second.
@@ -68,7 +68,7 @@ impl Score {
     }
 }
 
-/// What a connection is for, at the client; at the server it follows from the port.
+/// The purpose of a connection, at the client; at the server it follows from the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Use {
     #[default]
@@ -80,7 +80,7 @@ pub(crate) enum Use {
     Park,
 }
 
-/// What both sides remember of a connection.
+/// The state of both sides for a connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Talk {
     what: Use,
@@ -92,7 +92,7 @@ pub(crate) struct Talk {
 #[derive(Debug)]
 pub(crate) struct Party {
     is_client: bool,
-    /// What was opened, by the order of opening.
+    /// The opened connections, by the order of opening.
     conns: Vec<(ConnId, Use)>,
     started_at: Option<Instant>,
     ticks: u64,
@@ -319,7 +319,7 @@ impl Town {
         }
     }
 
-    /// What the client has achieved, once the minute is over.
+    /// The results of the client, once the minute is over.
     pub(crate) fn score(&mut self) -> Score {
         let (party, queued) = self
             .world

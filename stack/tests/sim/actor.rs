@@ -23,7 +23,7 @@ const SLOW: Duration = Duration::from_millis(1);
 /// ceiling of 120 s, since the bytes that it has queued move without it.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-/// What is kept with the connection: plan and side, one more than them, so that 0 is none.
+/// The state kept with the connection: plan and side, one more than them, so that 0 is none.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tag(u16);
 
@@ -58,7 +58,7 @@ pub(crate) struct Actor {
     statics: Vec<StaticId>,
     /// By plan, then client and server.
     pub(crate) progress: Vec<[Progress; 2]>,
-    /// What should not have been.
+    /// The faults.
     pub(crate) complaints: Vec<String>,
     /// Connections that a delayed duplicate made (a cookie's ACK), which was unwanted.
     pub(crate) ghosts: u32,
@@ -374,7 +374,7 @@ impl Actor {
             }
             End::CloseUnread(at) => progress.received >= at && cx.unread_len(id) > 0,
         };
-        // What was meant to end in disorder ends anyway when there is nothing left to wait for.
+        // A connection meant to end in disorder ends anyway when there is nothing left to wait for.
         if closes || progress.peer_closed && cx.unread_len(id) == 0 && all_sent {
             self.progress[n][side].closing = true;
             cx.close(id);

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 /// The host that opens all connections of such a world; the others accept them.
 pub(crate) const CLIENT: u16 = 0;
 
-/// What all connections of a world are.
+/// The kind of all connections of a world.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
     pub(crate) is_v6: bool,

@@ -20,7 +20,7 @@ const ALIKE_SEEDS: u64 = 120;
 /// Segments that were predicted, by state.
 type Predicted = [u64; STATE_COUNT];
 
-/// What is the same with every fast path: the hash of all frames, and all counters.
+/// The results that are the same with every fast path: the hash of all frames, and all counters.
 type Same = (u64, Vec<String>);
 
 /// A seed with this fast path: what is the same with every one, and the segments that were predicted on each host.

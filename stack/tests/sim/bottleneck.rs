@@ -43,7 +43,7 @@ fn far(server: &mut HostSpec, rcv_buf: u32) {
     server.config.tcp.profile.rcv_buf = rcv_buf;
 }
 
-/// What percentage of the link's rate a transfer reaches whose receiver has so large a buffer.
+/// The percentage of the link's rate that a transfer reaches whose receiver has so large a buffer.
 fn percent_of_rate(rcv_buf: u32) -> u64 {
     let mut show = Show::new(|client, server| {
         narrow(client);

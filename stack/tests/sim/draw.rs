@@ -164,7 +164,7 @@ fn draw_manners(seed: u64, hosts: &[HostSpec], plans: &mut [Plan], is_calm: bool
         }
     }
     Manners {
-        // What a lost reset leaves behind, only a probe can find, or an app that loses patience. A connection with
+        // Only a probe, or an app that loses patience, can find the rest that a lost reset leaves behind. A connection with
         // keepalive never parks.
         keepalive: Random::new(!seed).hits(500_000),
         r2: Duration::from_secs(r2),

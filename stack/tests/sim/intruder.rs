@@ -24,7 +24,7 @@ const NEAR: u64 = 60_000;
 /// How far an ACK is from what was sent, at least: further than any window.
 const FAR: u32 = 1 << 30;
 
-/// What is known of one side of a connection.
+/// The facts about one side of a connection.
 #[derive(Debug, Clone, Default)]
 struct Known {
     iss: Option<u32>,

@@ -1,4 +1,4 @@
-//! What two applications agree to do with each other: [`Plan`], and the bytes that they exchange.
+//! The exchange that two applications agree on: [`Plan`], and the bytes that they exchange.
 //!
 //! It must never depend on anything but its arguments: both sides compute the same bytes.
 
@@ -14,7 +14,7 @@ pub(crate) const FIRST_PORT: u16 = 1000;
 /// Bytes of [`Content::Static`], after which it repeats.
 pub(crate) const STATIC_LEN: u64 = 5_003;
 
-/// What a stream consists of, by how it is sent.
+/// The bytes of a stream, by how they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     /// `send_bytes`, a hash of the offset and this key.
@@ -73,7 +73,7 @@ impl End {
 /// One side of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Side {
-    /// What it sends.
+    /// The bytes that it sends.
     pub(crate) content: Content,
     /// How much.
     pub(crate) len: u64,
@@ -126,7 +126,7 @@ impl Plan {
         self.sides.iter().all(|side| side.end.is_orderly())
     }
 
-    /// What `side` (0 client, 1 server) receives, when all goes well.
+    /// The bytes that `side` (0 client, 1 server) receives, when all goes well.
     pub(crate) fn expected(&self, side: usize) -> (Content, u64) {
         let peer = &self.sides[1 - side];
         if peer.content == Content::Echo {
@@ -136,7 +136,7 @@ impl Plan {
         }
     }
 
-    /// What `side` sends, when all goes well.
+    /// The bytes that `side` sends, when all goes well.
     pub(crate) fn sends(&self, side: usize) -> u64 {
         if self.sides[side].content == Content::Echo {
             self.sides[1 - side].len

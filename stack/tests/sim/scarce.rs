@@ -11,7 +11,7 @@ use stack::sim::host::HostSpec;
 
 use crate::plan::{Content, Plan};
 
-/// What the client of a plan sends at least whose server keeps its window closed.
+/// The least bytes that the client of a plan sends whose server keeps its window closed.
 const HELD_LEN: u64 = 60_000;
 /// How long it keeps it closed: longer than the longest time for which anybody may stand still.
 const HELD_TIME: Duration = Duration::from_secs(60);

@@ -46,14 +46,14 @@ pub(crate) struct Stage {
     pub(crate) paths_lowered: u64,
     /// And those of them that swallowed what is larger in silence.
     pub(crate) black_holes: u64,
-    /// What every actor knows of its connections, and all counters of all workers, in a line each, once judged.
+    /// The state of every actor's connections, and all counters of all workers, in a line each, once judged.
     pub(crate) counted: Vec<String>,
     /// Segments that took the fast path on each host, by the state that they met, once judged.
     pub(crate) predicted: Vec<[u64; STATE_COUNT]>,
     manners: Manners,
     /// Hosts that were rebooted: what their actors knew is gone.
     rebooted: Vec<HostId>,
-    /// What actors complained of before they were gone.
+    /// The faults that actors reported before they were gone.
     complaints: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ impl Stage {
     fn is_over(&self, n: usize) -> bool {
         let (client, server) = (self.side(n, 0), self.side(n, 1));
         let client_is_over = client.over.is_some() || self.is_forgotten(n, 0);
-        // What a rebooted host forgot has no id.
+        // A connection that a rebooted host forgot has no id.
         client_is_over && (server.over.is_some() || server.id.is_none())
     }
 
@@ -243,7 +243,7 @@ impl Stage {
         for n in 0..self.plans.len() {
             self.judge_plan(n, &mut wrong);
         }
-        // What a rebooted host left at its peers may go on until the peer's R2.
+        // Connections that a rebooted host left at its peers may go on until the peer's R2.
         let limit = match self.rebooted.is_empty() {
             true => Duration::from_secs(600),
             false => limit + Duration::from_secs(600),
@@ -313,7 +313,7 @@ impl Stage {
         }
     }
 
-    /// What should have wrapped in plan 0 and did not; `None` when it never came to be, or too late.
+    /// The number that should have wrapped in plan 0 and did not; `None` when its connection never opened, or too late.
     pub(crate) fn missing_wraps(&self) -> Option<Vec<String>> {
         if self.is_excused(0) {
             return None;

@@ -20,7 +20,7 @@ use stack::worker::Secrets;
 
 use crate::plan::{Content, End, Plan};
 
-/// What the client of plan 0 sends at least, so that its sequence numbers pass their wrap.
+/// The least bytes that the client of plan 0 sends, so that its sequence numbers pass their wrap.
 const SENT_LEN: u64 = 30_000;
 /// How far its ISS is below the wrap: more than the clock behind it advances in the 8 ms by which it may open late.
 const ISS_ROOM: RangeInclusive<u32> = 2_000..=20_000;
@@ -122,7 +122,7 @@ fn tuple(host: &HostSpec, vlan: VlanId, local: SocketAddr, remote: SocketAddr) -
     (key, Tuple { remote, ends })
 }
 
-/// What didn't wrap in the frames of plan 0, judged by those that were sent before and after; `None` when its server
+/// The number that didn't wrap in the frames of plan 0, judged by those that were sent before and after; `None` when its server
 /// sent nothing before the clocks may have wrapped: frames waited for buffers, a neighbour or a cable.
 pub(crate) fn missing(
     trace: &[Crossing],

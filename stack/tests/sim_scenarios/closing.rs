@@ -62,7 +62,7 @@ fn time_wait() {
     show.end();
 }
 
-/// What arrived stays readable when both directions have ended: the application took its time.
+/// Received bytes stay readable when both directions have ended: the application took its time.
 #[test]
 fn what_arrived_is_readable_after_the_end() {
     for server_closes_first in [true, false] {

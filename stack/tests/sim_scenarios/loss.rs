@@ -37,7 +37,7 @@ fn a_hole_is_filled_by_fast_retransmit() {
     show.end();
 }
 
-/// What a router between two hosts does with packets of more than 1,300 bytes.
+/// The treatment of packets of more than 1,300 bytes by a router between two hosts.
 fn show_with_a_small_path(answers: bool) -> Show {
     Show::new(|client, server| {
         for host in [client, server] {

@@ -1,4 +1,4 @@
-//! What a machine gives: memory, workers, NICs and their offloads, tables of neighbours.
+//! Resources of a machine: memory, workers, NICs and their offloads, tables of neighbours.
 //!
 //! It must never share a world with another test.
 

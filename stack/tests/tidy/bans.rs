@@ -1,4 +1,4 @@
-//! What may not stand in the code: unfinished work, prints, clocks and threads in `stack`, an order on sequence numbers,
+//! Things that may not stand in the code: unfinished work, prints, clocks and threads in `stack`, an order on sequence numbers,
 //! allowances without a reason.
 //!
 //! It must never ban what a lint of the compiler already denies as exactly.

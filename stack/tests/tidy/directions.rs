@@ -27,7 +27,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("worker", &["sim"]),
     ("sim", &[]),
 ];
-/// What `stack` re-exports whole from the crate `nic`: judged like modules of its own.
+/// The modules that `stack` re-exports whole from the crate `nic`: judged like modules of its own.
 const FROM_NIC: &[&str] = &["nic", "rng"];
 const NEVER_BELOW_WORKER: &[&str] = &["worker", "sim"];
 

@@ -1,4 +1,4 @@
-//! What files say about themselves: their opening, paths that exist on one machine only, the dependency list, the book.
+//! Claims of files about themselves: their opening, paths that exist on one machine only, the dependency list, the book.
 //!
 //! It must never judge prose, only what can be checked against the tree.
 
@@ -29,7 +29,7 @@ pub(crate) fn rust_files_open_with_what_they_are(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
-/// What each script in `scripts/` holds.
+/// The text of each script in `scripts/`.
 const SCRIPT: &[&str] = &[
     "#!/usr/bin/env bash\n# scripts/",
     "\nset -euo pipefail\n",

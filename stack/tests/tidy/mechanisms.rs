@@ -20,7 +20,7 @@ const WIDTH: usize = 120;
 const FORM: &str = "write `//~ NAME: `CODE` -> `INSTEAD`; TEST`, or `nothing` for `INSTEAD`; without CODE the whole next \
     line is the code, and `//~ NAME; TEST` takes it away. NAME has no `:`, `;` or backtick and stands in the first line";
 
-/// What a mark says, and where it stands.
+/// The content of a mark, and its place.
 #[derive(Debug, PartialEq, Eq)]
 struct Mark {
     file: String,
@@ -29,7 +29,7 @@ struct Mark {
     name: String,
     /// The first such text behind the mark is the switch.
     code: String,
-    /// What stands there when the mechanism is off; nothing, when the code is only taken away.
+    /// The code there when the mechanism is off; nothing, when the code is only taken away.
     instead: Option<String>,
     /// The full path of the unit test that then fails.
     test: String,
@@ -322,7 +322,7 @@ fn the_page_says_what_the_marks_say() {
 #[cfg(test)]
 const TESTS: &str = "//! Tests.\n#[test]\nfn ends() {}\n#[test]\nfn begins() {}\nmod more {\n    #[test]\n    fn begins() {}\n}\n";
 
-/// What is found in a function with these lines.
+/// The findings in a function with these lines.
 #[cfg(test)]
 fn judged(body: &str) -> (Vec<Mark>, Vec<String>) {
     let code = format!("fn on_timer() {{\n{body}}}\nfn behind() {{\n    late();\n}}\n");

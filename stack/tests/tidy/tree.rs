@@ -16,7 +16,7 @@ pub(crate) struct Finding {
     pub(crate) path: String,
     pub(crate) line: usize,
     pub(crate) rule: &'static str,
-    /// What is wrong and what to do about it.
+    /// The fault and its fix.
     pub(crate) fix: String,
 }
 
@@ -137,12 +137,12 @@ impl File {
     }
 }
 
-/// What stands in backticks, in its order.
+/// The texts in backticks, in their order.
 pub(crate) fn in_backticks(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// What follows the first `chars` characters of a line.
+/// The rest of a line behind its first `chars` characters.
 pub(crate) fn after_chars(line: &str, chars: usize) -> &str {
     line.char_indices()
         .nth(chars)
@@ -236,7 +236,7 @@ fn folder_of_modules(path: &str) -> String {
     }
 }
 
-/// What others made, or what a build left behind, is not ours to judge.
+/// Files that others made, or that a build left behind, are not ours to judge.
 const NOT_OURS: &[&str] = &[
     ".git",
     "target",

@@ -57,7 +57,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_')
 }
 
-/// What people read of a file, with its line (from 1): a page whole; of code the comments, and string literals outside tests.
+/// The texts of a file that people read, with their lines (from 1): a page whole; of code the comments, and string literals outside tests.
 fn texts(file: &File) -> Vec<(usize, String)> {
     let lines = file.text.lines().enumerate();
     let lines = lines.map(|(index, line)| (index + 1, line.to_owned()));

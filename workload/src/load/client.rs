@@ -52,7 +52,7 @@ pub struct FailureMark {
     pub remote: SocketAddr,
 }
 
-/// What the client is at.
+/// The phase of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Nothing yet, but the way to the targets.
@@ -110,7 +110,7 @@ pub struct LoadClient {
     /// Failures that were not taken yet, and how many there were of each fault.
     marks: Vec<FailureMark>,
     marked: [u32; FAULTS],
-    /// What is known of the way to each target.
+    /// The state of the path to each target.
     ways: Vec<Result<Reachability, ConnectError>>,
     /// Room for a head that came in pieces, and for a request that is written.
     pub(super) scratch: Box<[u8]>,

@@ -20,7 +20,7 @@ pub struct Ends {
     pub timed_out: u64,
 }
 
-/// What became of connections from a tuple that an earlier connection to the same target had: its peer may still have kept that in
+/// Outcomes of connections from a tuple that an earlier connection to the same target had: its peer may still have kept that in
 /// TIME-WAIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -44,7 +44,7 @@ impl Reused {
     }
 }
 
-/// What became of the bytes of bulk that were queued, and of transfers to us.
+/// Outcomes of the bytes of bulk that were queued, and of transfers to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct BulkCounts {
@@ -102,7 +102,7 @@ pub struct LoadCounts {
     pub bytes_in: u64,
     /// Bytes of requests, and of bulk, that were queued.
     pub bytes_out: u64,
-    /// What became of bulk.
+    /// Outcomes of bulk transfers.
     pub bulk: BulkCounts,
     /// Connections that were asked for.
     pub connects: u64,

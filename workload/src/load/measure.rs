@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::latency::Latency;
 
-/// What is timed.
+/// The times that are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Step {

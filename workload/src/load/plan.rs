@@ -61,7 +61,7 @@ pub enum CloseMode {
     Peer,
 }
 
-/// What happens to an operation that is due while every connection is busy.
+/// The treatment of an operation that is due while every connection is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenBusy {
     /// It waits, and the time that it waits counts.
@@ -71,7 +71,7 @@ pub enum WhenBusy {
     Drop,
 }
 
-/// What makes operations begin.
+/// The cause that begins operations: a rate, or the end of another one.
 #[derive(Debug, Clone)]
 pub enum Pace {
     /// The end of others: as many connections as there may be, always at work.
@@ -117,9 +117,9 @@ pub struct RequestPlan {
     pub weight: u32,
     /// Its bytes.
     pub bytes: Template,
-    /// What comes back.
+    /// The response.
     pub reply: ReplyPlan,
-    /// What the body of a response must sum up to; HTTP only.
+    /// The checksum of the body of a response; HTTP only.
     pub checksum: Option<BodyChecksum>,
 }
 
@@ -144,7 +144,7 @@ pub enum ReplyPlan {
     Exact(Box<[u8]>),
 }
 
-/// What one worker is to do.
+/// The plan of one worker.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
     /// The targets, at least one.
@@ -153,7 +153,7 @@ pub struct LoadPlan {
     pub requests: Vec<RequestPlan>,
     /// The kind of an operation.
     pub work: Work,
-    /// What makes operations begin.
+    /// The cause that begins operations: a rate, or the end of another one.
     pub pace: Pace,
     /// Connections at a time at most, at least 1.
     pub connections: u32,

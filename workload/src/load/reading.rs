@@ -16,7 +16,7 @@ use super::response::{Framing, HEAD_MAX, Head, Parsed, parse};
 use super::under_way::{Operation, Reading, Stage};
 use crate::tally::Fault;
 
-/// What follows from what was read.
+/// The consequence of the bytes that were read.
 enum Next {
     /// There may be more to read.
     Again,

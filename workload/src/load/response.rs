@@ -24,7 +24,7 @@ pub(super) enum Framing {
     UntilClose,
 }
 
-/// What the head of a response says.
+/// The facts in the head of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     /// Bytes of the head.

@@ -32,13 +32,13 @@ struct Server {
     /// Bytes of a segment at most: 0 for all at once.
     piece: usize,
     closes: bool,
-    /// What it does instead of answering requests.
+    /// Its behaviour in place of answering requests.
     bulk: Bulk,
     /// Requests, or bytes of bulk.
     requests: u64,
 }
 
-/// What a server does with bulk.
+/// The behaviour of a server in bulk transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bulk {
     /// It answers requests.
@@ -78,7 +78,7 @@ impl Server {
             }
             let taken = match self.bulk {
                 Bulk::Discard => len,
-                // What is refused comes back with `on_writable`.
+                // A refused send is tried again in `on_writable`.
                 _ => cx.send_bytes(conn, &bytes[..len]).unwrap_or(0),
             };
             cx.consume(conn, taken as u32);

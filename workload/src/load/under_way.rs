@@ -1,4 +1,4 @@
-//! What is under way: [`Operations`] and [`Connections`], each a slab of fixed size, linked by number.
+//! Operations under way: [`Operations`] and [`Connections`], each a slab of fixed size, linked by number.
 //!
 //! It must never grow: what finds no place is not begun.
 

@@ -25,6 +25,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--ipv6", "rst syn connect request"),
     ("--options linux", "rst syn"),
     ("--json", "rst syn connect request"),
+    ("--json-file /dev/null", "rst syn connect request"),
     ("--peer endpoint", "rst syn"),
     ("--expect syn", "rst syn"),
     ("--window 9", "rst syn"),
@@ -115,11 +116,11 @@ fn what_flags_say_about_each_other_is_checked() {
     for (line, part) in [
         (
             "rst --nic memif --ring-frames 512",
-            "--ring-frames is about --nic ring",
+            "--ring-frames applies only to --nic ring",
         ),
         (
             "rst --peer external --nic memif:/none --expect sink --window 5",
-            "--window counts SYNs",
+            "--window limits SYNs",
         ),
         (
             "rst --peer external --nic memif:/none --fill 5",

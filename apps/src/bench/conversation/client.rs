@@ -86,7 +86,8 @@ impl ClientLine {
     pub(super) fn seen(&self) -> Result<ClientProgress, Failure> {
         self.mailbox
             .ask()
-            .ok_or_else(|| Failure::Run("the client does not answer; is its CPU taken?".into()))
+            .ok_or_else(|| Failure::Run("the client does not answer: another program may hold its CPU; give it one of its own \
+             (--cpus)".into()))
     }
 
     fn phase(&self) -> Phase {

@@ -165,7 +165,8 @@ impl Conductor<'_> {
     }
 
     fn server(&mut self) -> Result<Progress, Failure> {
-        let none = || Failure::Run("the endpoint is not ours; that is a bug".into());
+        let none =
+            || Failure::Run("the endpoint is not our own: that is a bug, please report it".into());
         self.far.progress()?.ok_or_else(none)
     }
 

@@ -29,7 +29,7 @@ const SOURCES_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 0);
 const SOURCES_LEN_V6: u8 = 116;
 const SOURCES: u32 = 4096;
 const PORT: u16 = 80;
-/// What the window field of a SYN can say. More would be announced right behind the handshake, in a segment of its own.
+/// The largest value of a SYN's window field. More would be announced right behind the handshake, in a segment of its own.
 const RCV_BUF: u32 = 65_535;
 /// Connections a second that TIME-WAIT has room for; beyond it the oldest make room, which is counted.
 const TIME_WAIT_CPS: u64 = 2_000_000;
@@ -174,7 +174,7 @@ fn both_sides(args: &BenchArgs, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> C
     spec.tcp.two_msl = args.time_wait;
     spec.park_after = args.park_after;
     spec.tcp.profile.rcv_buf = RCV_BUF;
-    // What is said is whole, and should not wait for an acknowledgment.
+    // Each message is whole, and should not wait for an acknowledgment.
     spec.tcp.profile.nagle = false;
     if args.mode == Mode::Connect && args.shape == ShapeArg::Plain {
         spec.tcp.profile.ack_delay = Duration::ZERO;

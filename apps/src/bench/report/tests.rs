@@ -1,4 +1,4 @@
-//! What makes a result bad, one fault at a time, and which keys scripts rely on.
+//! Faults that make a result bad, one at a time, and the keys that scripts rely on.
 //!
 //! It must never start DPDK.
 

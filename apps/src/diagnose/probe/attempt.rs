@@ -28,7 +28,7 @@ pub(super) const GREETING_LEN: usize = 256;
 /// Where an error in the queue comes from (linux/errqueue.h).
 const ORIGIN_LOCAL: u8 = 1;
 
-/// What one connection showed.
+/// The evidence of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
     /// How `connect()` ended.
@@ -37,11 +37,11 @@ pub(super) struct Attempt {
     pub(super) took: Duration,
     /// SYNs that were sent again.
     pub(super) syns_again: u8,
-    /// What the frames themselves showed; `None` by the kernel's sockets, which don't show them.
+    /// The evidence of the frames themselves; `None` by the kernel's sockets, which don't show them.
     pub(super) frames: Option<SeenFrames>,
 }
 
-/// What the frames of an attempt showed.
+/// The evidence of an attempt's frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SeenFrames {
     /// SYNs that left.
@@ -63,7 +63,7 @@ pub(super) enum ConnectEnd {
     Open(Opened),
     /// It failed.
     Failed {
-        /// What the application sees.
+        /// The error that the application sees.
         errno: Errno,
         /// The error that made it so, from the socket's error queue.
         cause: Option<Cause>,
@@ -72,7 +72,7 @@ pub(super) enum ConnectEnd {
     Silence,
 }
 
-/// What the error queue says (IP_RECVERR).
+/// The entry of the error queue (IP_RECVERR).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cause {
     /// This host made it up (ARP or NDP unanswered, a rule of its own firewall); otherwise ICMP said it.
@@ -85,20 +85,20 @@ pub(super) struct Cause {
     pub(super) from: Option<IpAddr>,
 }
 
-/// What an open connection showed.
+/// The evidence of an open connection.
 #[derive(Debug, Clone)]
 pub(super) struct Opened {
     /// Smoothed round trip in µs, from the handshake.
     pub(super) rtt_us: u32,
-    /// What a segment to the peer may carry, in bytes.
+    /// The largest payload of a segment to the peer, in bytes.
     pub(super) snd_mss: u32,
-    /// What the peer did before anything was sent.
+    /// The peer's action before anything was sent.
     pub(super) before: Before,
-    /// What it did with our FIN; `None` when it had ended the connection before.
+    /// Its reaction to our FIN; `None` when it had ended the connection before.
     pub(super) after: Option<After>,
 }
 
-/// What the peer did by itself.
+/// The peer's action by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Before {
     /// It sent these bytes first.
@@ -111,7 +111,7 @@ pub(super) enum Before {
     Silent,
 }
 
-/// What it did after our FIN.
+/// Its reaction to our FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     /// It closed too, or reset: its application is awake.
@@ -265,7 +265,7 @@ fn look(mut stream: TcpStream, target: SocketAddr, wait: Duration, stop: &Stop) 
                 .as_ref()
                 .is_ok_and(|fd| wait_for(fd, PollFlags::POLLIN, SLICE, stop));
             match is_ready.then(|| stream.read(&mut bytes)) {
-                // What is still sent is read: unread, it would reset the peer at the end.
+                // Bytes still sent are read: unread, it would reset the peer at the end.
                 Some(Ok(len)) if len > 0 => {}
                 Some(_) => return After::Closed,
                 None => {}
@@ -287,7 +287,7 @@ fn look(mut stream: TcpStream, target: SocketAddr, wait: Duration, stop: &Stop) 
     }
 }
 
-/// What the kernel knows of it.
+/// The kernel's state of it.
 fn known(stream: &TcpStream, target: SocketAddr) -> Option<sock_diag::KernelSocket> {
     let local = stream.local_addr().ok()?;
     let (local, remote) = ((local.ip(), local.port()), (target.ip(), target.port()));

@@ -9,7 +9,7 @@ use super::attempt::{After, Attempt, Before, Cause, ConnectEnd};
 /// How sure a verdict is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Certainty {
-    /// What was seen has no other explanation within the class.
+    /// The observations have no other explanation than the class.
     Certain,
     /// It has, and they are rare.
     Likely,
@@ -26,9 +26,18 @@ impl Certainty {
             Self::Possible => "possible",
         }
     }
+
+    /// Its meaning, in a sentence: a verdict names a class, never the cause within the class.
+    pub(super) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Certain => "certain: no other class fits what was seen",
+            Self::Likely => "likely: other classes rarely fit what was seen",
+            Self::Possible => "possible: other classes fit what was seen, too",
+        }
+    }
 }
 
-/// What a peer does on a port.
+/// The behaviour of a peer on a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// The name of the class.
@@ -37,15 +46,15 @@ pub(super) struct Verdict {
     pub(super) words: &'static str,
     /// How sure.
     pub(super) certainty: Certainty,
-    /// What is in the class: it looks the same from here.
+    /// The members of the class: they look the same from here.
     pub(super) members: &'static [&'static str],
-    /// What separates the members.
+    /// The observations that separate the members.
     pub(super) tells_apart: &'static str,
     /// A scenario of the lab that shows it.
     pub(super) scenario: &'static str,
 }
 
-/// What can't be seen from a client, whatever the verdict.
+/// Facts that can't be seen from a client, whatever the verdict.
 pub(super) const CAN_NOT_SEE: &str = "what other clients get (filters and load balancers choose by source), whether the application works \
     beyond accepting, and what happens to segments longer than a handshake's";
 
@@ -64,7 +73,7 @@ const MIXED: Verdict = Verdict {
 
 const QUEUE_FULL: Verdict = Verdict {
     class: "accept-queue-full",
-    words: "it opened connections that its application left alone, then left a SYN unanswered",
+    words: "connections opened, its application never answered them, and then a SYN stayed unanswered",
     certainty: Certainty::Likely,
     members: &[
         "a program that doesn't accept: the attempts filled its accept queue",
@@ -81,7 +90,7 @@ const OPEN: Verdict = Verdict {
     certainty: Certainty::Certain,
     members: &[
         "a program that accepts and closes when its client does",
-        "a middlebox that does so in its name",
+        "a middlebox that answers in the application's place",
     ],
     tells_apart: "a request of its protocol",
     scenario: "as-it-should-be",
@@ -89,12 +98,12 @@ const OPEN: Verdict = Verdict {
 
 const SILENT: Verdict = Verdict {
     class: "app-silent",
-    words: "its kernel opens and closes connections, and the application said nothing",
+    words: "its kernel opens and closes connections, and the application sent nothing",
     certainty: Certainty::Possible,
     members: &[
         "a program that waits for a request before it looks at the end of the stream",
         "a program that hangs, is stopped, or doesn't accept",
-        "a middlebox that answers in its name",
+        "a middlebox that answers in its place",
     ],
     tells_apart: "a request of its protocol; on the server `ss -ltn` (Recv-Q of the listener) and `ss -tnp`",
     scenario: "app-blocked",
@@ -115,7 +124,7 @@ const VANISHED: Verdict = Verdict {
 
 const CLOSED_AT_ONCE: Verdict = Verdict {
     class: "closes-at-once",
-    words: "it accepts, and closes without a word",
+    words: "it accepts connections and closes them without sending data",
     certainty: Certainty::Certain,
     members: &[
         "a program that refuses this client (access list, TCP wrappers, connection limit)",
@@ -127,7 +136,7 @@ const CLOSED_AT_ONCE: Verdict = Verdict {
 
 const RESET_AT_ONCE: Verdict = Verdict {
     class: "resets-at-once",
-    words: "it completes the handshake, and resets",
+    words: "it completes the handshake and then resets the connection",
     certainty: Certainty::Certain,
     members: &[
         "a full accept queue with tcp_abort_on_overflow",
@@ -147,13 +156,13 @@ const REFUSED: Verdict = Verdict {
         "it listens on another address",
         "a firewall that rejects with a TCP reset",
     ],
-    tells_apart: "`ss -ltn` on the host; a hop count in a capture that its pings don't have is a firewall's",
+    tells_apart: "`ss -ltn` on the host; in a capture, a reset whose TTL differs from that of ping replies is a firewall's",
     scenario: "closed-port",
 };
 
 const REJECTED: Verdict = Verdict {
     class: "rejected",
-    words: "a firewall or host answered by ICMP that the port is not to be reached",
+    words: "a firewall or the host rejected the connection by ICMP",
     certainty: Certainty::Certain,
     members: &["a reject rule of the firewall whose address the evidence names"],
     tells_apart: "the sender of the ICMP error: the target itself, or a router before it",
@@ -239,14 +248,14 @@ const FORBIDDEN: Verdict = Verdict {
 
 const OTHER: Verdict = Verdict {
     class: "other",
-    words: "connect() failed in a way that has no name here",
+    words: "connect() failed with an error that Syncline does not classify",
     certainty: Certainty::Certain,
     members: &[],
     tells_apart: "the errno in the evidence",
     scenario: "closed-port",
 };
 
-/// What they mean together.
+/// Their common meaning.
 pub(super) fn verdict(attempts: &[Attempt]) -> Verdict {
     let mut classes: Vec<Verdict> = Vec::new();
     for attempt in attempts {
@@ -262,7 +271,7 @@ pub(super) fn verdict(attempts: &[Attempt]) -> Verdict {
     }
 }
 
-/// What one attempt means.
+/// The meaning of one attempt.
 pub(super) fn of(attempt: &Attempt) -> Verdict {
     match &attempt.end {
         ConnectEnd::Silence => NO_ANSWER,

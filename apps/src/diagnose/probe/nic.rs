@@ -290,7 +290,7 @@ const LOCAL: Cause = Cause {
     from: None,
 };
 
-/// What a run over the NIC of `args` needs of the machine, for `doctor`.
+/// The needs of a run over the NIC of `args`, for `doctor`.
 ///
 /// # Errors
 /// [`Failure::Usage`] for flags that would be refused whatever the machine.
@@ -309,7 +309,7 @@ pub(super) fn needs(args: &DiagnoseArgs, targets: &[SocketAddr]) -> Result<Needs
     })
 }
 
-/// What the flags can't say about each other, and the stack's configuration.
+/// Checks between flags, and the stack's configuration.
 fn checked(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) -> Result<Config, Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     if *spec == NicSpec::Ring {
@@ -324,7 +324,7 @@ fn checked(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) -> Resul
     }
     if args.link.workers()? != 1 {
         return usage(
-            "--queues: the few frames of a diagnosis need one queue; leave --queues and further --cpus out",
+            "--queues: diagnose uses one queue; leave out --queues, and name one CPU at most",
         );
     }
     // Active diagnosis is held to the same rails as a flood: targets are named, or on a link of our own.
@@ -348,7 +348,9 @@ fn checked(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) -> Resul
 fn worker(nic: DpdkNic, config: Config) -> Result<Worker<DpdkNic, Prober>, Failure> {
     let rings = Rings::new(1, config.limits.handoff_frames).into_ends();
     let Some(ring) = rings.into_iter().next() else {
-        return Err(Failure::Run("no ring for the worker".into()));
+        return Err(Failure::Run(
+            "no ring is left for the worker: that is a bug, please report it".into(),
+        ));
     };
     let secrets = secrets::fresh()?;
     let (config, pages) = (Arc::new(config), PageOptions::default());
@@ -356,7 +358,7 @@ fn worker(nic: DpdkNic, config: Config) -> Result<Worker<DpdkNic, Prober>, Failu
         .map_err(|error| Failure::Run(format!("no memory for the worker's tables: {error}")))
 }
 
-/// What is going to happen, on stderr.
+/// The plan, on stderr.
 fn announce(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) {
     let ours: Vec<String> = args.link.ip.iter().map(written).collect();
     let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
@@ -369,7 +371,7 @@ fn announce(args: &DiagnoseArgs, spec: &NicSpec, targets: &[SocketAddr]) {
     ));
 }
 
-/// What a socket would have said about a connection that could not be opened.
+/// The error of a socket whose connection could not be opened.
 fn errno_of(error: ConnectError) -> Errno {
     match error {
         ConnectError::NoRoute | ConnectError::NotLocal | ConnectError::BadAddress => {
@@ -382,7 +384,7 @@ fn errno_of(error: ConnectError) -> Errno {
     }
 }
 
-/// What a socket would have said about one that ended.
+/// The error of a socket whose connection ended.
 fn errno_of_end(reason: CloseReason) -> Errno {
     match reason {
         CloseReason::Refused | CloseReason::Unreachable(IcmpErrorKind::PortUnreachable) => {

@@ -17,7 +17,7 @@ pub(super) struct Probed {
     pub(super) address: SocketAddr,
     /// The connections to it.
     pub(super) attempts: Vec<Attempt>,
-    /// What they mean.
+    /// Their meaning.
     pub(super) verdict: Verdict,
 }
 
@@ -33,7 +33,7 @@ fn one(probed: &Probed) -> String {
     let verdict = &probed.verdict;
     let mut rows = vec![(
         "verdict",
-        format!("{}, {}", verdict.class, verdict.certainty.name()),
+        format!("{}, {}", verdict.class, verdict.certainty.meaning()),
     )];
     for (n, attempt) in (1..).zip(&probed.attempts) {
         rows.push(("evidence", format!("attempt {n}: {}", evidence(attempt))));
@@ -66,7 +66,7 @@ fn evidence(attempt: &Attempt) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-/// What only the frames show.
+/// The evidence that only frames show.
 fn on_the_wire(frames: SeenFrames) -> Vec<String> {
     let mut said = Vec::new();
     if frames.questions > 0 && frames.syns == 0 {
@@ -101,10 +101,10 @@ fn by_call(attempt: &Attempt) -> String {
         }
         ConnectEnd::Open(opened) => {
             let before = match &opened.before {
-                Before::Greeted(bytes) => format!("it spoke first: {}", quoted(bytes)),
+                Before::Greeted(bytes) => format!("it sent data first: {}", quoted(bytes)),
                 Before::Closed(after_ms) => format!("it closed after {after_ms} ms"),
                 Before::Reset(errno, after_ms) => format!("{errno:?} after {after_ms} ms"),
-                Before::Silent => "it said nothing".into(),
+                Before::Silent => "it sent no data".into(),
             };
             let after = match opened.after {
                 None => "",

@@ -12,7 +12,7 @@ use crate::rig::idle::Idle;
 const CHECK: &str = "cpus";
 /// The CPU flags that DPDK of the distributions needs (x86-64-v2), as `/proc/cpuinfo` names it.
 const NEEDED: [&str; 4] = ["ssse3", "sse4_1", "sse4_2", "popcnt"];
-/// What makes the clock of a run one clock: the TSC ticks at one rate and does not stop.
+/// Features that make the clock of a run one clock: the TSC ticks at one rate and does not stop.
 const CLOCK: [&str; 2] = ["constant_tsc", "nonstop_tsc"];
 
 /// Looks at the CPUs, and at those that the workers of the command get.

@@ -86,7 +86,7 @@ fn check_addresses(machine: &Machine, request: &Request, into: &mut Vec<Finding>
         ),
         None => into.push(Finding::ok(
             ADDRESSES,
-            "the kernel owns none of those of this command",
+            "the kernel owns no address of this command",
         )),
     }
 }
@@ -136,7 +136,8 @@ fn check_neighbor(
         ),
         None => Finding::note(
             check,
-            format!("the kernel has not asked for {neighbor}, and no link of its own leads there but that of the default route; the run asks when it sends its first packet there"),
+            format!("the kernel was not asked about {neighbor}: only the interface with the default route leads there, and \
+             doctor sends nothing over it; the run itself will ask"),
         ),
     });
 }

@@ -153,7 +153,7 @@ fn why_needed(machine: &Machine, request: &Request) -> Option<String> {
     let driver = machine.link(&format!("{device}/driver"))?;
     let group = machine.text(&format!("{device}/iommu_group/name"));
     match driver.as_str() {
-        "uio_pci_generic" | "igb_uio" => Some(format!("{driver} knows no IOMMU")),
+        "uio_pci_generic" | "igb_uio" => Some(format!("{driver} doesn't use an IOMMU")),
         "vfio-pci" if group.as_deref() == Some("vfio-noiommu") => {
             Some("vfio-pci runs without an IOMMU".to_owned())
         }

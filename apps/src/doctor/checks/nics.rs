@@ -101,7 +101,7 @@ impl Device {
             text += &format!(", NUMA node {node}");
         }
         if self.leads_out {
-            text += ", carries the default route: it stays the kernel's";
+            text += ", carries the default route: left to the kernel";
         }
         text
     }
@@ -135,7 +135,7 @@ fn judge(machine: &Machine, device: &Device, into: &mut Vec<Finding>) {
         into.push(
             Finding::fault(
                 CHECK,
-                format!("{address} {held}: DPDK can't have it"),
+                format!("{address} {held}: DPDK can't open it"),
                 format!("scripts/bind-nic --driver {with} {address}"),
             )
             .or(format!("dpdk-devbind.py --bind={with} {address}")),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use diagnose::counted;
 use dpdk::NicSpec;
 use serde::Deserialize;
 
@@ -42,7 +43,7 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
     let networks = names.iter().filter(|name| name.starts_with("net_")).count();
     into.push(Finding::ok(
         CHECK,
-        format!("{networks} drivers of NICs in {directory}"),
+        format!("{} in {directory}", counted(networks, "NIC driver")),
     ));
     let Some(request) = request else { return };
     if let Some(wanted) = device_driver(&request.needs.spec)

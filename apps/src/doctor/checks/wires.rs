@@ -39,7 +39,11 @@ pub(super) fn check(machine: &Machine, request: Option<&Request>, into: &mut Vec
         && into.iter().all(|finding| finding.fix.is_empty())
         && let Err(error) = request.needs.spec.check()
     {
-        into.push(Finding::fault("nic", error.to_string(), "as the text says"));
+        into.push(Finding::fault(
+            "nic",
+            error.to_string(),
+            "do what the text before says",
+        ));
     }
 }
 

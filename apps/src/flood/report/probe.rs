@@ -114,7 +114,7 @@ impl ProbeReport {
         }
     }
 
-    /// What is not as it must be.
+    /// The faults of the run.
     pub(super) fn faults(&self, args: &FloodArgs) -> Vec<String> {
         let wanted = f64::from(args.probe_success) / 100.0;
         let mut faults = Vec::new();

@@ -116,7 +116,11 @@ fn ignored(configuration: &Configuration, translation: &mut Translation) {
         ("slow_start", configuration.slow_start_s.map(|set| set.line)),
     ] {
         if let Some(line) = line {
-            translation.note(line, name, "a server doesn't use it, in dperf neither");
+            translation.note(
+                line,
+                name,
+                "a server doesn't use it, and a server of dperf doesn't either",
+            );
         }
     }
 }

@@ -121,7 +121,7 @@ fn visited(recordings: &[&Recording], side: End) -> Visited {
                 }
             };
             let to = match state {
-                // What was half open goes back to LISTEN.
+                // A half-open connection goes back to LISTEN.
                 State::Closed if conns[place].1 == "SYN-RECEIVED" => start,
                 State::SynReceivedActive | State::SynReceivedPassive => "SYN-RECEIVED",
                 other => other.name(),

@@ -1,4 +1,4 @@
-//! What the network does in the simulated world: faults on a wire from some time on, and frames of its own.
+//! Actions of the network in the simulated world: faults on a wire from some time on, and frames of its own.
 //!
 //! It must never change what an end knows: only frames.
 
@@ -137,7 +137,7 @@ impl Stage<'_> {
         }
     }
 
-    /// What an end itself has sent on a connection so far.
+    /// The segments that an end itself has sent on a connection so far.
     fn segments(&self, from: End, conn: u16) -> impl Iterator<Item = &Crossing> {
         let [src, dst] = self.ends(from, conn).map(|end| end.port());
         let host = self.hosts[from as usize];

@@ -12,13 +12,13 @@ use crate::lab::scenario::End;
 /// An ACK that comes so long after the data was delayed, in ns: below is what a busy loop takes.
 const DELAYED_NS: u64 = 20_000_000;
 
-/// What each end of each connection said so far.
+/// The segments of each end of each connection so far.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     sides: BTreeMap<(u8, u16), Said>,
 }
 
-/// What one end of a connection said.
+/// The segments of one end of a connection.
 #[derive(Debug, Clone, Copy, Default)]
 struct Said {
     /// The number behind the last one that it sent.

@@ -1,4 +1,4 @@
-//! What happens to hosts on the stage in real time: power, cables, a machine that stands still, a process that dies.
+//! Actions on hosts on the stage in real time: power, cables, a machine that stands still, a process that dies.
 //!
 //! It must never judge what comes of it.
 

@@ -43,7 +43,7 @@ const TABLE_LEN: &str = "256";
 /// As many as fit into a line of a ladder.
 const SYSCTLS_IN_A_LINE: usize = 3;
 
-/// What decides timing, pinned to what Linux has by default: another value of this machine would change the ladders.
+/// Settings that decide timing, pinned to the defaults of Linux: another value of this machine would change the ladders.
 const PINNED: [(&str, &str); 5] = [
     ("tcp_syn_retries", "6"),
     ("tcp_syn_linear_timeouts", "4"),
@@ -61,7 +61,7 @@ pub(super) struct KernelHost {
     monitor: NeighborMonitor,
     sockets: SockDiag,
     counters: Counters,
-    /// What stood in the scene's way of being played by a plain kernel: a firewall on this host.
+    /// The behaviour that a scene wants beyond a plain kernel's: a firewall on this host.
     firewall: Firewall,
     peer: Peer,
     namespace: File,
@@ -170,7 +170,7 @@ impl KernelHost {
         self.stamps.take();
     }
 
-    /// What it sends by now, and when it did (CLOCK_MONOTONIC, ns).
+    /// The frames that it sends by now, with their times (CLOCK_MONOTONIC, ns).
     pub(super) fn sent(&mut self, setting: &Setting) -> Vec<(u64, Vec<u8>)> {
         let mut frames = Vec::new();
         let mut buffer = vec![0; FRAME_LEN];
@@ -227,7 +227,7 @@ impl KernelHost {
         self.peer.late_ns()
     }
 
-    /// What its program called and saw, with CLOCK_MONOTONIC in ns.
+    /// The calls of its program and their results, with CLOCK_MONOTONIC in ns.
     pub(super) fn notes(&mut self) -> Vec<(u64, RecordedEvent)> {
         self.peer.take_notes()
     }
@@ -244,7 +244,7 @@ impl KernelHost {
         setting.conns.iter().map(state).collect()
     }
 
-    /// What its neighbour entry for the other end went through since the last call; the last one is what it is now.
+    /// The states of its neighbour entry for the other end since the last call; the last one is the present one.
     pub(super) fn neighbor(&self, setting: &Setting) -> Vec<Option<NeighborState>> {
         let far = setting.address(self.side.other());
         let mut states = self.monitor.changes(far);
@@ -252,7 +252,7 @@ impl KernelHost {
         states
     }
 
-    /// What its counters and sockets say.
+    /// Its counters and sockets.
     pub(super) fn says(&mut self, setting: &Setting) -> Vec<String> {
         let mut said = witness::sockets(&setting.conns, self.side, &self.sockets_of(setting));
         said.extend(self.counters.since());
@@ -357,7 +357,7 @@ fn sysctl(name: &str, value: &str) -> Result<(), Failure> {
     std::fs::write(&path, value).map_err(|error| Failure::Run(format!("{path}: {error}")))
 }
 
-/// What a scene asks of a server's host that a plain kernel doesn't do, as a firewall on that host would.
+/// The behaviour that a scene asks of a server's host beyond a plain kernel's, as a firewall on that host would add it.
 struct Firewall {
     syns: SynPolicy,
     closed: ClosedPolicy,
@@ -398,7 +398,7 @@ impl Firewall {
         }
     }
 
-    /// What leaves instead of a frame.
+    /// The frame that leaves in place of another.
     fn replaced(&self, frame: Vec<u8>, mac: [u8; 6], setting: &Setting) -> Option<Vec<u8>> {
         let is_reset = Tcp::of(&frame).is_some_and(|tcp| Flags(tcp.flags()).rst());
         match self.closed {

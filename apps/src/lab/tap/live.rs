@@ -17,7 +17,7 @@ use crate::lab::story::{Row, Story};
 /// A row is shown so much later than it happened, in ns: its states and the rows before it are known then.
 const SETTLED_NS: u64 = 100_000_000;
 
-/// What is shown of a run.
+/// The shown part of a run.
 pub(super) struct Live<'a> {
     jobs: &'a [Job<'a>],
     scenarios: &'a [Scenario],
@@ -55,7 +55,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// What a scene has recorded by `now_ns`, and what was pinned for it.
+    /// The recording of a scene by `now_ns`, and the settings pinned for it.
     pub(super) fn goes_on(
         &self,
         job: usize,
@@ -141,7 +141,7 @@ impl<'a> Live<'a> {
         text
     }
 
-    /// What stands in front of a scene: the name of its scenario, before the first one.
+    /// The text in front of a scene: the name of its scenario, before the first one.
     fn before(&self, job: usize) -> String {
         let scenario = self.jobs[job].scenario;
         let is_first = job == 0 || self.jobs[job - 1].scenario != scenario;
@@ -152,7 +152,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// What stands behind it: an empty line, and behind the last one what the scenario means.
+    /// The text behind it: an empty line, and behind the last one the meaning of the scenario.
     fn behind(&self, job: usize) -> String {
         let scenario = self.jobs[job].scenario;
         match self.jobs.get(job + 1) {

@@ -145,7 +145,7 @@ impl Route {
     }
 }
 
-/// What the kernel says by itself when a neighbour entry changes.
+/// The kernel's notices of changed neighbour entries.
 pub(super) struct NeighborMonitor(Socket);
 
 impl NeighborMonitor {

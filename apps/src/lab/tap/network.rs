@@ -1,4 +1,4 @@
-//! What the network does on the stage in real time: faults on a link from some time on, and frames of its own.
+//! Actions of the network on the stage in real time: faults on a link from some time on, and frames of its own.
 //!
 //! It must never change what an end knows: only frames.
 

@@ -46,7 +46,9 @@ impl OurHost {
             .map_err(|error| Failure::Run(format!("the scene makes no endpoint: {error}")))?;
         let rings = Rings::new(1, config.limits.handoff_frames).into_ends();
         let Some(ring) = rings.into_iter().next() else {
-            return Err(Failure::Run("no ring for the worker".into()));
+            return Err(Failure::Run(
+                "no ring is left for the worker: that is a bug, please report it".into(),
+            ));
         };
         let addresses = (setting.address(End::Client), setting.address(End::Server));
         let worker = Worker::with_app(
@@ -79,7 +81,7 @@ impl OurHost {
         self.worker.turn(now);
     }
 
-    /// What it sends now, with the time.
+    /// The frames that it sends now, with the time.
     pub(super) fn sent(&mut self, now: Instant) -> Vec<(u64, Vec<u8>)> {
         self.worker.turn(now);
         let sent = self.worker.nic_mut().take_sent();
@@ -93,7 +95,7 @@ impl OurHost {
         [self.worker.next_due(now), act].into_iter().flatten().min()
     }
 
-    /// What its application noted since the last call.
+    /// The notes of its application since the last call.
     pub(super) fn notes(&mut self) -> Vec<(Instant, RecordedEvent)> {
         self.worker.app_mut().take_notes()
     }

@@ -46,7 +46,7 @@ impl Peer {
     ) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| {
             Failure::Run(format!(
-                "the program at the kernel's end can't be started: {error}"
+                "cannot start the program at the kernel's end: {error}"
             ))
         };
         let mut child = Command::new(std::env::current_exe().map_err(failed)?)
@@ -56,7 +56,10 @@ impl Peer {
             .spawn()
             .map_err(failed)?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Failure::Run("the peer program has no pipes".into()));
+            return Err(Failure::Run(
+                "the program at the kernel's end has no pipes: that is a bug, please report it"
+                    .into(),
+            ));
         };
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -92,11 +95,12 @@ impl Peer {
         match peer.lines.recv_timeout(PATIENCE) {
             Ok(line) if line.ready => Ok(peer),
             Err(RecvTimeoutError::Timeout) => Err(Failure::Run(format!(
-                "the peer program did not start within {} s: the machine is too busy for so many scenes; give a smaller --at-once",
+                "the program at the kernel's end did not start within {} s: the machine is too busy for so many scenes; give a \
+                 smaller --at-once",
                 PATIENCE.as_secs()
             ))),
             _ => Err(Failure::Run(
-                "the peer program did not start; what it says stands above".into(),
+                "the program at the kernel's end did not start; its error stands above".into(),
             )),
         }
     }
@@ -116,7 +120,7 @@ impl Peer {
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         match self.child.try_wait() {
             Ok(Some(status)) if !self.is_killed => Err(Failure::Run(format!(
-                "the program at the kernel's end broke off ({status}); what it says stands above"
+                "the program at the kernel's end ended early ({status}); its error stands above"
             ))),
             _ => Ok(()),
         }
@@ -144,7 +148,9 @@ impl Peer {
     fn tell(&mut self, line: &str) -> Result<(), Failure> {
         writeln!(self.stdin, "{line}")
             .and_then(|()| self.stdin.flush())
-            .map_err(|error| Failure::Run(format!("the peer program is gone: {error}")))
+            .map_err(|error| {
+                Failure::Run(format!("the program at the kernel's end is gone: {error}"))
+            })
     }
 
     /// How late it was at most with what it was to do.
@@ -152,7 +158,7 @@ impl Peer {
         self.late_ns
     }
 
-    /// What it called and saw since the last call, with CLOCK_MONOTONIC in ns.
+    /// Its calls and their results since the last call, with CLOCK_MONOTONIC in ns.
     pub(super) fn take_notes(&mut self) -> Vec<(u64, RecordedEvent)> {
         let side = self.side;
         let what = |line: &Line| {
@@ -206,7 +212,7 @@ fn acts(scene: &Scene, side: End, since_ms: u64) -> Vec<ProgramAct> {
                 SceneAction::Abort(conn) => Call::Abort(conn),
                 // Said by SO_SNDTIMEO before the call.
                 SceneAction::StopWaiting(_) => return None,
-                // What happens to the process, to its host and on the way is the stage's.
+                // Actions on the process, its host and the network are the stage's.
                 SceneAction::Crash
                 | SceneAction::PowerOff
                 | SceneAction::PowerOn

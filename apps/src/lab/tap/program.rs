@@ -36,7 +36,7 @@ const LOOK_EVERY_NS: u64 = 5_000_000;
 /// It waits so long at most, in ns: the kernel is late by up to a thousandth of what poll(2) waits for.
 const WAIT_NS: u64 = 1_000_000_000;
 
-/// What it is to do: one line of JSON on stdin. A second line says when the scene starts (CLOCK_MONOTONIC, ns).
+/// Its orders: one line of JSON on stdin. A second line says when the scene starts (CLOCK_MONOTONIC, ns).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Script {
     /// The server's address and port.
@@ -55,7 +55,7 @@ pub(super) struct Script {
     pub(super) keepalive_s: Option<(u32, u32, u8)>,
     /// TCP_USER_TIMEOUT in s.
     pub(super) user_timeout_s: Option<u32>,
-    /// What to listen with.
+    /// The listening sockets.
     pub(super) backlog: Option<u32>,
     /// Whether it listens from the start.
     pub(super) listens: bool,
@@ -72,7 +72,7 @@ pub(super) struct ProgramAct {
     pub(super) call: Call,
 }
 
-/// What it can be asked to call.
+/// The calls that it can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Call {
     /// `connect()` for a connection, from its port.
@@ -101,7 +101,7 @@ pub(super) enum Call {
     CloseAtEof(u16),
 }
 
-/// What it says.
+/// Its messages.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Line {
     /// When (CLOCK_MONOTONIC).
@@ -115,7 +115,7 @@ pub(super) struct Line {
     /// A call, as it is written.
     #[serde(default)]
     pub(super) call: Option<String>,
-    /// What came of one: connected, accepted, received, eof, failed.
+    /// The result of one: connected, accepted, received, eof, failed.
     #[serde(default)]
     pub(super) seen: Option<String>,
     /// The connection, 0 for none in particular.
@@ -155,7 +155,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     if program.script.listens {
         program.open_listener().map_err(|errno| {
             let server = program.script.server;
-            Failure::Run(format!("{server} can't be listened on: {errno}"))
+            Failure::Run(format!("cannot listen on {server}: {errno}"))
         })?;
     }
     say(Line {

@@ -19,7 +19,7 @@ pub(super) struct Progress {
 #[derive(Default)]
 struct Running {
     played: usize,
-    /// What is being played, in the order in which it began.
+    /// The scenes being played, in the order in which they began.
     scenes: Vec<Begun>,
     /// The line on the terminal.
     line: String,

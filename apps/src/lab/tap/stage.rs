@@ -159,12 +159,12 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// What comes before the scene, and then its start.
+    /// The actions before the scene, and then its start.
     fn begin(&mut self) -> Result<(), Failure> {
         if self.scene.knows_neighbors {
             self.introduce()?;
         }
-        // What hosts say while they boot belongs to no scene.
+        // Frames of booting hosts belong to no scene.
         self.exchange()?;
         self.wire = new_wire();
         self.start_ns = monotonic_ns() + COUNTDOWN_NS;
@@ -293,7 +293,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// What a kernel's counters and sockets say, before it ends.
+    /// The counters and sockets of a kernel, before it ends.
     pub(super) fn hear_out(&mut self, side: End) {
         let both = self.setting.cast.client == self.setting.cast.server;
         if let Some(Host::Kernel(host)) = &mut self.hosts[side as usize] {
@@ -376,7 +376,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// What an end says goes on the wire.
+    /// The frames of an end go on the wire.
     fn send(&mut self, side: End) -> bool {
         let at_ns = self.tick();
         let instant = self.instant();
@@ -394,7 +394,7 @@ impl<'a> Stage<'a> {
             self.unsaid[side as usize].extend(frames.into_iter().map(|(_, frame)| frame));
             return true;
         }
-        // What it was in when it sent them.
+        // Its state when it sent them.
         let first_ns = frames.first().map_or(at_ns, |(sent_ns, _)| *sent_ns);
         let looked_ns = self.sent_at(side, first_ns);
         self.look(side, looked_ns);
@@ -447,7 +447,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// What its application noted, and the states of its connections and of its neighbour entry.
+    /// The notes of its application, and the states of its connections and of its neighbour entry.
     pub(super) fn look(&mut self, side: End, at_ns: u64) {
         if self.is_frozen[side as usize] {
             return;
@@ -519,7 +519,7 @@ impl<'a> Stage<'a> {
     fn has_shown_all(&self) -> bool {
         let last_act_ms = self.scene.acts.last().map_or(0, |act| act.at_ms);
         let now_ms = self.now_ns() / 1_000_000;
-        // What must not happen may still do so, until its time is over.
+        // A forbidden event may still come, until its time is over.
         let waits_for_nothing = self.scene.expectations.iter().any(|expectation| {
             expectation.counts_for(self.setting.cast)
                 && expectation
@@ -537,7 +537,7 @@ fn new_wire() -> Wire {
     Wire::new(HOSTS.map(mac), mac(FLOOD_HOST))
 }
 
-/// What happens to a host or on the way, and to the process at a kernel's end; all else is an application's own.
+/// Actions on a host, on the network and on the process at a kernel's end; all others are an application's own.
 fn is_of_stage(act: &Act, cast: Cast) -> bool {
     match act.what {
         SceneAction::Crash => cast.player(act.who) == Kernel,
@@ -545,7 +545,7 @@ fn is_of_stage(act: &Act, cast: Cast) -> bool {
     }
 }
 
-/// What a kernel's program says.
+/// The messages of a kernel's program.
 fn note(recording: &mut Recording, at_ns: u64, what: RecordedEvent) {
     if let RecordedEvent::Sees {
         side,

@@ -15,7 +15,7 @@ use stack::wire::tcp::Flags;
 use crate::lab::recording::{Fate, RecordedEvent, Recording};
 use crate::lab::scenario::{CLIENT_PORT, Client, End, Server};
 
-/// What happens to a frame follows from this seed, its flow and its number, as in simulation.
+/// The outcome of a frame follows from this seed, its flow and its number, as in simulation.
 const SEED: u64 = 793;
 
 /// A frame between the ends.
@@ -63,7 +63,7 @@ pub(super) struct Wire {
     /// By time of arrival and number.
     on_the_way: BTreeMap<(u64, u64), InFlight>,
     number: u64,
-    /// What each end itself sent on each connection: the number of its last SYN, and its last segment.
+    /// The last segments that each end itself sent on each connection: the number of its last SYN, and its last segment.
     sent: BTreeMap<(u8, u16), (SeqNum, Vec<u8>)>,
 }
 
@@ -184,7 +184,7 @@ impl Wire {
         self.on_the_way.keys().next().map(|(at_ns, _)| *at_ns)
     }
 
-    /// What is still on its way, at the end of a scene, with the time of arrival.
+    /// The frames still on their way at the end of a scene, with their times of arrival.
     pub(super) fn left_over(&mut self) -> Vec<(u64, InFlight)> {
         let all = std::mem::take(&mut self.on_the_way);
         all.into_iter()
@@ -216,7 +216,7 @@ impl Wire {
         sent.map_or(SeqNum(0), |(iss, _)| *iss)
     }
 
-    /// What an end itself sent last on a connection.
+    /// The last segment that an end itself sent on a connection.
     pub(super) fn last_segment(&self, side: End, conn: u16) -> Option<&[u8]> {
         let sent = self.sent.get(&(side as u8, conn));
         sent.map(|(_, bytes)| bytes.as_slice())

@@ -1,4 +1,4 @@
-//! What the kernel itself says after a scene: the counters that moved, and TCP_INFO of what is still open.
+//! Reports of the kernel itself after a scene: the counters that moved, and TCP_INFO of what is still open.
 //!
 //! It must never judge: the lines stand beside the ladder.
 
@@ -102,7 +102,7 @@ fn parsed(table: &str) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// What `ss -tino` would say about the sockets of these connections that are still there.
+/// The output of `ss -tino` for the sockets of these connections that are still there.
 pub(super) fn sockets(conns: &[u16], side: End, all: &[KernelSocket]) -> Vec<String> {
     let mut lines = Vec::new();
     for &conn in conns {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use diagnose::counted;
 use serde::Serialize;
 
 use super::observe::{ArmRecord, Handshake, Opening};
@@ -323,8 +324,10 @@ impl fmt::Display for ArmsReport {
         for row in &self.servers {
             writeln!(
                 f,
-                "  server       {}: {} connections, {} requests",
-                row.listen, row.connections, row.requests
+                "  server       {}: {}, {}",
+                row.listen,
+                counted(row.connections, "connection"),
+                counted(row.requests, "request")
             )?;
         }
         if let Some(nic) = &self.server_nic {

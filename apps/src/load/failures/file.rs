@@ -10,6 +10,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use diagnose::counted;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
@@ -21,6 +22,7 @@ use serde::Serialize;
 use super::KEPT_PER_FAULT;
 use super::recorder::{CutFrame, Direction, KeptFailure};
 use crate::failure::Failure;
+use crate::report::reasons;
 
 /// Timestamps are in 10^-9 s (if_tsresol).
 const NANOSECONDS: u8 = 9;
@@ -159,7 +161,7 @@ fn comment(failure: &KeptFailure) -> String {
     let mark = &failure.mark;
     let left_out = match failure.left_out {
         0 => String::new(),
-        n => format!(", {n} frames in the middle left out"),
+        n => format!(", {} in the middle left out", counted(n, "frame")),
     };
     format!(
         "{}: {} > {}{left_out}",
@@ -182,20 +184,16 @@ impl FailuresReport {
 
 impl fmt::Display for FailuresReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by: Vec<String> = self
-            .connections
-            .iter()
-            .map(|(name, n)| format!("{name} {n}"))
-            .collect();
-        let by = if by.is_empty() {
+        let by = if self.connections.is_empty() {
             "no failed connection".to_owned()
         } else {
-            by.join(", ")
+            reasons(&self.connections)
         };
         write!(
             f,
-            "  failures     {by}: {} frames in {}",
-            self.frames, self.file
+            "  failures     {by}: {} in {}",
+            counted(self.frames, "frame"),
+            self.file
         )?;
         if self.not_held > 0 {
             write!(f, "; {} more were not held", self.not_held)?;

@@ -24,7 +24,7 @@ pub(super) fn all(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Vec<RequestP
                 .map_err(|error| Failure::Usage(format!("--body {}: {error}", path.display())))?;
             if bytes.len() > BODY_MAX {
                 return Err(Failure::Usage(format!(
-                    "--body {}: {} bytes are more than {BODY_MAX}, which is what a request may have",
+                    "--body {}: {} bytes exceed the {BODY_MAX} bytes that a request may have",
                     path.display(),
                     bytes.len()
                 )));
@@ -93,7 +93,7 @@ fn http_request(
     };
     if !is_token(method) {
         return Err(Failure::Usage(format!(
-            "--method {method}: that is not a method of HTTP"
+            "invalid --method `{method}`: expected a method of HTTP, such as GET"
         )));
     }
     let mut head = format!("{method} {} HTTP/1.1\r\n", target.path);

@@ -33,7 +33,7 @@ impl RunPlan {
         let is_ipv6 = targets.first().is_some_and(SocketAddr::is_ipv6);
         if targets.iter().any(|target| target.is_ipv6() != is_ipv6) {
             return Err(Failure::Usage(
-                "--sources: the targets are of both families: load those of IPv4 and of IPv6 in runs of their own".into(),
+                "--sources: the targets are of IPv4 and IPv6: start a run for each family".into(),
             ));
         }
         let own = self.interfaces.iter().map(|interface| interface.address);
@@ -50,7 +50,7 @@ impl RunPlan {
             .any(|(address, _)| address.is_ipv6() != is_ipv6)
         {
             return Err(Failure::Usage(format!(
-                "--sources: the targets are of {}, and so must be the sources",
+                "--sources: the targets are of {}: give sources of the same family",
                 if is_ipv6 { "IPv6" } else { "IPv4" }
             )));
         }
@@ -64,14 +64,14 @@ impl RunPlan {
             .find(|&other| pool.contains(other))
         {
             return Err(Failure::Usage(format!(
-                "--sources: {other} is not ours: name prefixes without it"
+                "--sources: a prefix contains {other}, which is a target, a gateway or the kernel's: name prefixes without it"
             )));
         }
         let shard = args.pool.shard();
         let tuples = LocalTuples::new(pool, args.pool.order(), shard);
         tuples.map(Some).ok_or_else(|| {
             Failure::Usage(format!(
-                "--shard {shard}: there are fewer tuples than shards"
+                "--shard {shard}: there are fewer tuples than shards: add addresses or ports"
             ))
         })
     }
@@ -149,7 +149,7 @@ pub(super) struct TupleStock {
 }
 
 impl TupleStock {
-    /// What there is of `tuples`, or where the stack chooses the port, towards `targets`.
+    /// The number of `tuples`, or of ports where the stack chooses them, towards `targets`.
     pub(super) fn new(targets: &[SocketAddr], tuples: Option<&LocalTuples>) -> Self {
         let mut destinations = targets.to_vec();
         destinations.sort_unstable();

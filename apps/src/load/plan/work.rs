@@ -21,7 +21,7 @@ pub(super) fn work(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Work, Failu
     });
     if is_http && (args.send.is_some() || args.expect.is_some()) {
         return Err(Failure::Usage(
-            "--send and --expect are for tcp://; http:// takes --method, --header and --body"
+            "--send and --expect apply only to tcp://: give http:// --method, --header and --body"
                 .into(),
         ));
     }
@@ -30,7 +30,7 @@ pub(super) fn work(args: &LoadArgs, targets: &[TargetUrl]) -> Result<Work, Failu
         args.method.is_some() || !args.header.is_empty() || args.body.is_some() || reads_http;
     if !is_http && has_http_flags {
         return Err(Failure::Usage(
-            "--method, --header, --body, --expect-body and --count-by are for http://; tcp:// takes --send and --expect"
+            "--method, --header, --body, --expect-body and --count-by apply only to http://: give tcp:// --send and --expect"
                 .into(),
         ));
     }
@@ -61,7 +61,7 @@ fn check_hold(args: &LoadArgs, is_http: bool) -> Result<(), Failure> {
     }
     check_kept(args)?;
     if args.verify_every.is_some_and(|time| time.is_zero()) {
-        return usage("--verify-every is more than 0");
+        return usage("--verify-every must be more than 0");
     }
     if args.verify_every.is_some() && !is_http && args.expect.is_none() {
         return usage(
@@ -71,7 +71,9 @@ fn check_hold(args: &LoadArgs, is_http: bool) -> Result<(), Failure> {
     if args.verify_every.is_none()
         && (args.send.is_some() || args.method.is_some() || args.body.is_some())
     {
-        return usage("--workload hold sends requests with --verify-every only");
+        return usage(
+            "--workload hold sends requests only with --verify-every: add it, or leave out --send, --method and --body",
+        );
     }
     Ok(())
 }
@@ -80,15 +82,19 @@ fn check_hold(args: &LoadArgs, is_http: bool) -> Result<(), Failure> {
 fn check_kept(args: &LoadArgs) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     if args.rate.as_ref().is_some_and(|rate| rate.only().is_none()) {
-        return usage("--rate is one rate here, at which connections are opened");
+        return usage(
+            "--workload hold and stream take one --rate, at which connections are opened: leave out its steps",
+        );
     }
     if args.count.is_some() || !(args.ramp_up + args.ramp_down).is_zero() {
         return usage(
-            "no operations are counted here: leave out --count, --ramp-up and --ramp-down (--rate is the ramp)",
+            "--workload hold and stream count no operations: leave out --count, --ramp-up and --ramp-down (--rate is the ramp)",
         );
     }
     if args.pipeline > 1 {
-        return usage("a connection has one request at a time here: leave out --pipeline");
+        return usage(
+            "--workload hold and stream have one request at a time on a connection: leave out --pipeline",
+        );
     }
     Ok(())
 }
@@ -103,14 +109,14 @@ fn check_stream(args: &LoadArgs, is_http: bool) -> Result<Work, Failure> {
     };
     if direction.is_up() && (is_http || args.send.is_some()) {
         return Err(Failure::Usage(
-            "--direction up and both send a pattern, which is no request: load a discard or echo service by tcp://, or give \
+            "--direction up and both send a pattern in place of requests: load a discard or echo service by tcp://, or give \
              --direction down"
                 .into(),
         ));
     }
     if !args.expect_body.is_empty() || args.count_by.is_some() {
         return Err(Failure::Usage(
-            "--expect-body and --count-by are for responses, which --workload stream does not read"
+            "--expect-body and --count-by don't apply to --workload stream, which does not read responses"
                 .into(),
         ));
     }
@@ -136,25 +142,25 @@ fn check_strays(args: &LoadArgs, workload: Workload) -> Result<(), Failure> {
     }
     if args.requests_per_connection.is_some() && workload != Workload::Request {
         return Err(Failure::Usage(
-            "--requests-per-connection belongs to --workload request".into(),
+            "--requests-per-connection applies only to --workload request".into(),
         ));
     }
     let has_schedule = args.rate.is_some() || args.find || args.verify_every.is_some();
     if !has_schedule && (args.arrivals != ArrivalLaw::Constant || args.when_busy != Busy::Queue) {
         return Err(Failure::Usage(
-            "--arrivals and --when-busy are for operations at a rate: give --rate".into(),
+            "--arrivals and --when-busy apply only to operations at a rate: give --rate".into(),
         ));
     }
     let of_hold = args.verify_every.is_some() || args.park_after.is_some();
     if of_hold && workload != Workload::Hold {
         return Err(Failure::Usage(
-            "--verify-every and --park-after belong to --workload hold".into(),
+            "--verify-every and --park-after apply only to --workload hold".into(),
         ));
     }
     let of_stream = args.expect_pattern || args.direction != Way::Up;
     if of_stream && workload != Workload::Stream {
         return Err(Failure::Usage(
-            "--direction and --expect-pattern belong to --workload stream".into(),
+            "--direction and --expect-pattern apply only to --workload stream".into(),
         ));
     }
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! It must never leave a response out: those for whose names there was no place stand together.
 
+use diagnose::counted;
 use serde::Serialize;
 use workload::load::{Backend, Backends};
 
@@ -57,8 +58,9 @@ impl std::fmt::Display for BackendRow {
         };
         writeln!(
             f,
-            "  backend      {name}: {} connections, {} responses",
-            self.connections, self.responses
+            "  backend      {name}: {}, {}",
+            counted(self.connections, "connection"),
+            counted(self.responses, "response")
         )
     }
 }

@@ -64,7 +64,9 @@ impl Stream {
             ("down", self.direction != "up", self.down_bytes),
         ] {
             if wanted && bytes == 0 {
-                faults.push(format!("not a byte went {way}"));
+                faults.push(format!(
+                    "no byte went {way}: look at the target's service and --direction"
+                ));
             }
         }
         faults

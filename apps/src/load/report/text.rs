@@ -36,8 +36,8 @@ impl fmt::Display for LoadReport {
         )?;
         writeln!(
             f,
-            "  {pace}, up to {}, {}, {:.1} s{why}",
-            counted(plan.connections, "connection"),
+            "  {pace}, {}, {}, {:.1} s{why}",
+            connections(plan.connections, plan.rate_steps.is_some()),
             counted(plan.workers, "worker"),
             self.duration_s
         )?;
@@ -77,6 +77,16 @@ impl fmt::Display for LoadReport {
             writeln!(f, "  {fault}")?;
         }
         write!(f, "{}", self.envelope)
+    }
+}
+
+/// Their number, in words: at a rate there are as many as are needed, otherwise exactly so many.
+pub(in crate::load) fn connections(most: u32, is_at_rate: bool) -> String {
+    let most = counted(most, "connection");
+    if is_at_rate {
+        format!("up to {most}")
+    } else {
+        most
     }
 }
 

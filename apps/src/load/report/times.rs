@@ -10,6 +10,7 @@ use serde::Serialize;
 use workload::load::{Bounded, Measure, Measures, Step};
 
 use crate::page::step_title;
+use crate::units;
 
 /// Percentiles, with their names in JSON.
 const PERCENTILES: [(&str, f64); 6] = [
@@ -116,11 +117,7 @@ fn text(time: Option<TimeUs>) -> String {
         return "-".to_owned();
     };
     let bound = if at_least { "≥" } else { "" };
-    match us {
-        us if us < 1000.0 => format!("{bound}{us:.0}us"),
-        us if us < 1e6 => format!("{bound}{:.2}ms", us / 1e3),
-        us => format!("{bound}{:.2}s", us / 1e6),
-    }
+    format!("{bound}{}", units::short_time(us))
 }
 
 #[cfg(test)]

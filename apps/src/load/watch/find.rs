@@ -45,7 +45,7 @@ pub(in crate::load) struct Trial {
     pub(super) limited_by_us: bool,
 }
 
-/// What a search came to. Field names are stable.
+/// The result of a search. Field names are stable.
 #[derive(Debug, Clone, Serialize)]
 pub(in crate::load) struct Found {
     /// The highest rate at which the gates held; `null` when they held at none.
@@ -258,7 +258,7 @@ impl std::fmt::Display for Trial {
             if self.passed {
                 "the gates held"
             } else {
-                "they did not"
+                "the gates did not hold"
             },
             us(self.p50_us),
             us(self.p99_us)

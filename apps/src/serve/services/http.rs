@@ -343,7 +343,7 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
         self.stats.bytes_in += len as u64;
     }
 
-    /// What stands at the front of what has come; `None` when that is only the beginning of a head, or nothing.
+    /// The request at the front of the received bytes; `None` when they hold only the beginning of a head, or nothing.
     fn next_request(&mut self, http: &mut HttpConn) -> Option<Parsed> {
         if let Step::Head(id) = http.step {
             return self.go_on_with_head(http, id);
@@ -473,7 +473,7 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
 }
 
 impl Answer {
-    /// What nothing but the end can follow: where the next request would begin isn't known.
+    /// Errors that only the end of the connection can follow: where the next request would begin isn't known.
     const fn refusal(status: Status) -> Self {
         Self {
             status,

@@ -15,7 +15,7 @@ use workload::proxy::{self, Defect, HEADER_MAX, Header, Origin, Parsed, Versions
 /// How long a header may take: the specification asks for 3 s at least, so that a lost segment can be sent again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a connection keeps of its header: 4 bytes, which those to other places have too.
+/// The state that a connection keeps of its header: 4 bytes, which those to other places have too.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProxyConn(u32);
 

@@ -31,7 +31,7 @@ fn few(spec: &mut ConfigSpec) {
 struct Session {
     server: Worker<MemoryNic, Services>,
     client: Worker<MemoryNic, Puppet>,
-    /// What the client has read.
+    /// The bytes that the client has read.
     received: Vec<u8>,
     /// It reads no more from here on; the rest stays in the window.
     reads: usize,

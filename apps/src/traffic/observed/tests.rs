@@ -32,7 +32,7 @@ impl Bystander<Heap> for Deaf {
 
 type Flooder = Generator<Wire, ObservedExchange<Deaf>>;
 
-/// What a test sets differently.
+/// The settings that a test changes.
 struct Setting {
     flags: FloodFlags,
     answer: Answer,
@@ -673,7 +673,7 @@ fn a_flood_into_a_sink_has_new_frames_and_no_verdicts() {
     let frames = burst(&mut flooder, 10);
     let tally = flooder.tally();
     assert_eq!((tally.sunk, tally.tuples_sent, tally.sent), (64, 64, 128));
-    // What follows is judged as ever.
+    // Later replies are judged as ever.
     deliver(
         &mut flooder,
         20,

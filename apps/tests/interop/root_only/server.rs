@@ -57,7 +57,7 @@ fn pattern(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// What curl gets, as bytes.
+/// The body that curl gets.
 fn curl(arguments: &[&str]) -> Vec<u8> {
     let output = Command::new("curl")
         .args(["-sS", "--fail", "--globoff", "--max-time", "120"])

@@ -1,4 +1,4 @@
-//! What scripts/soak does for hours, at a size for every run of the tests: an echo, connections one after the other and all at
+//! The runs of scripts/soak, which take hours, at a size for every run of the tests: an echo, connections one after the other and all at
 //! once, a flood of spoofed SYNs beside legitimate ones.
 
 use std::net::TcpStream;

@@ -81,7 +81,7 @@ fn a_flood_does_not_delay_ctrl_c() {
     });
 }
 
-/// What was asked for meanwhile is answered, and who is idle is closed.
+/// Requests of the meantime are answered, and idle connections are closed.
 #[test]
 #[ignore = "needs root"]
 fn a_hang_up_drains_as_ctrl_c_does() {
@@ -152,7 +152,7 @@ fn a_signal_ends_a_start() {
     });
 }
 
-/// What hangs at the start (here a command that we run) is ended by the second signal.
+/// A start that hangs (here in a command that we run) is ended by the second signal.
 #[test]
 #[ignore = "needs root"]
 fn a_second_signal_ends_a_start_that_hangs() {

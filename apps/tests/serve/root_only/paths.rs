@@ -76,7 +76,7 @@ impl Drop for Client {
     }
 }
 
-/// What the summary says of TCP.
+/// The counters of TCP in the summary.
 fn tcp(summary: &Value, name: &str) -> u64 {
     summary["tcp"][name].as_u64().unwrap_or(0)
 }

@@ -424,7 +424,7 @@ fn as_many_connections_are_in_time_wait_as_the_limit_says() {
     });
 }
 
-/// What a client sees of a connection that it has asked for.
+/// A client's view of a connection that it has asked for.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Open,
@@ -550,7 +550,7 @@ fn at_the_end_idle_connections_close_and_busy_ones_finish() {
         let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut busy = open(OURS, 80);
         busy.write_all(request).expect("it sends");
-        // What it was sent fills the kernel's buffer, and waits there.
+        // The bytes sent to it fill the kernel's buffer, and wait there.
         std::thread::sleep(Duration::from_millis(300));
         let reader = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(500));
@@ -589,7 +589,7 @@ fn at_the_end_what_takes_too_long_is_reset() {
             let mut text = Vec::new();
             let error = stream.read_to_end(&mut text).expect_err("reset");
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-            // What was queued and never acknowledged was not sent.
+            // Bytes that were queued and never acknowledged were not sent.
             assert_eq!(of_listener(&summary, "bytes_out"), text.len() as u64);
         }
     });

@@ -1,4 +1,4 @@
-//! What a user without root gets: a clear error, or a tap in namespaces of its own. (Root starts the tests, so that they can
+//! Runs of a user without root: a clear error, or a tap in namespaces of its own. (Root starts the tests, so that they can
 //! become another user.)
 
 use std::os::unix::process::CommandExt as _;

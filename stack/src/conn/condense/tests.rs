@@ -1,4 +1,4 @@
-//! What goes into a record comes out again, rounded only where and as the types say.
+//! Values put into a record come out again, rounded only where and as the types say.
 
 use core::time::Duration;
 

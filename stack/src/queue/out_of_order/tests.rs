@@ -1,4 +1,4 @@
-//! What is held behind gaps against a naive map of bytes, driven by the TCP core's own memory of ranges; and what held
+//! Bytes held behind gaps against a naive map of bytes, driven by the TCP core's own memory of ranges; and what held
 //! bytes cost.
 
 use std::collections::{BTreeMap, VecDeque};

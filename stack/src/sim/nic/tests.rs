@@ -1,4 +1,4 @@
-//! What a simulated NIC does to frames that a real one may do.
+//! Effects of a simulated NIC on frames that a real one may have.
 
 use super::*;
 

@@ -43,7 +43,7 @@ pub(super) struct Stream {
     pub(super) is_synchronised: bool,
     /// Its sender has reset it.
     pub(super) is_reset: bool,
-    /// What was said before a bare reset may leave behind it until then: replies without a connection overtake what a NIC refused.
+    /// Segments written before a bare reset may leave behind it until then: replies without a connection overtake what a NIC refused.
     pub(super) overtaken_until: Instant,
     pub(super) bytes: Bytes,
     /// The ranges delivered to its receiver.
@@ -254,7 +254,7 @@ impl Streams {
         let known = self.position_of_syn(segment.seq);
         let at = known.unwrap_or_else(|| {
             if self.incarnations.len() == INCARNATIONS {
-                // What was never sent goes first: an intruder opens many.
+                // Entries that were never sent go first: an intruder opens many.
                 let oldest = self.incarnations.iter().position(|stream| stream.is_forged);
                 self.incarnations.remove(oldest.unwrap_or(0));
                 self.has_forgotten = true;
@@ -306,7 +306,7 @@ impl Streams {
 /// Notes what a segment has sent; the rules have judged it before.
 pub(super) fn note(stream: &mut Stream, segment: &Segment<'_>) {
     let end = stream.place(segment.seq).wrapping_add(segment.len());
-    // What lies below SND.NXT may not have left for want of a buffer: an ACK from there doesn't say that it was sent.
+    // Bytes below SND.NXT may not have left for want of a buffer: an ACK from there doesn't say that it was sent.
     if segment.len() > 0 && end > stream.next {
         stream.next = end;
         let acked = stream.acked;

@@ -10,7 +10,7 @@ use super::stream::Stream;
 use super::timer::{Loss, NOTICED, Timer};
 use super::{Found, Rule, Sent};
 
-/// What a clock that counts milliseconds, and a NIC that refuses a burst, may take off the time between two transmissions.
+/// The time that a clock in milliseconds, and a NIC that refuses a burst, may take off between two transmissions.
 const SLACK: Duration = Duration::from_millis(2);
 
 /// The least time from the start of the timer until the timeout of this number: each wait is twice the one before (RFC 6298
@@ -40,7 +40,7 @@ pub(super) fn judge(sent: &Sent<'_>, own: &mut Stream, found: &mut Found) -> boo
         loss_window(sent, timing, found);
         return false;
     }
-    // What is sent again as soon as something is acknowledged answers that: a loss that only the endpoint knows of.
+    // A segment sent again as soon as something is acknowledged answers that: a loss that only the endpoint knows of.
     let answers_ack = timing.by_ack && sent.now - timing.started_at < NOTICED;
     let is_answer = answers_ack || sent.now - timing.repeated_at < NOTICED;
     let is_timeout = at == timing.left && timing.excuses == 0 && !is_answer;

@@ -56,7 +56,7 @@ pub(super) fn edge_stays(sent: &Sent<'_>, own: &Stream, peer: &mut Stream, found
     });
 }
 
-/// What the window field of a segment that `own`'s sender sends is shifted by: not at all in a SYN, nor unless both SYNs had the
+/// The shift of the window field in segments that `own`'s sender sends: not at all in a SYN, nor unless both SYNs had the
 /// option (RFC 7323 §2.2).
 pub(super) fn shift(own: &Stream, peer: &Stream, is_syn: bool) -> u8 {
     match (own.scale, peer.scale) {

@@ -336,7 +336,7 @@ fn a_lost_probe_does_not_end_a_connection_whose_window_is_closed_for_long() {
     assert_eq!(host.counters.window_probes - probes, 3);
 }
 
-/// What was overdue when the window closed was answered by the ACK that closed it: R2 counts probes from then on.
+/// A segment overdue when the window closed was answered by the ACK that closed it: R2 counts probes from then on.
 #[test]
 fn a_window_that_closes_during_an_outage_starts_r2_over() {
     let mut host = Host::established();

@@ -93,7 +93,7 @@ fn repeats(host: &mut Host) {
     arrives(host, &segment);
 }
 
-/// What comes so far ahead of RCV.NXT.
+/// Bytes that come so far ahead of RCV.NXT.
 fn comes_ahead(host: &mut Host, by: u32, flags: Flags, payload_len: u32) {
     let mut segment = expected(host, flags, payload_len);
     segment.seq = segment.seq.add(by);
@@ -102,7 +102,7 @@ fn comes_ahead(host: &mut Host, by: u32, flags: Flags, payload_len: u32) {
 
 type Deed = fn(&mut Host);
 
-/// What may be under way.
+/// Bytes that may be under way.
 const DEEDS: [(&str, Deed); 32] = [
     ("nothing", |_| {}),
     ("an ACK owed", |host| host.tcb.ack.now()),

@@ -215,7 +215,7 @@ fn in_state(state: State, settings: Settings) -> Host {
     host
 }
 
-/// What a test does to a host between segments.
+/// An action of a test on a host between segments.
 #[derive(Debug, Clone)]
 enum Act {
     Segment {

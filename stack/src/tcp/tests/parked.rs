@@ -300,7 +300,7 @@ fn a_path_can_make_segments_smaller_after_parking_and_as_large_as_they_were() {
     assert_eq!(host.tcb.mss(), mss);
     host.turn(|tcb, env| tcb.set_path_mss(500, env));
     assert_eq!(host.tcb.mss(), 488);
-    // What the path took is not remembered while parked: it may be over when the connection is unparked.
+    // The size that the path took is not remembered while parked: it may be over when the connection is unparked.
     host.park_ms(1_000);
     host.turn(|tcb, env| tcb.set_path_mss(9_000, env));
     assert_eq!(host.tcb.mss(), mss);

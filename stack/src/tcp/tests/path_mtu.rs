@@ -6,7 +6,7 @@ use crate::tcp::tcb::OpenParams;
 use crate::tcp::testing::{Host, MSS, params, plain};
 use crate::tcp::verdict::Events;
 
-/// What every path carries in these tests: `default_peer_mss`.
+/// The size that every path carries in these tests: `default_peer_mss`.
 const FLOOR: u32 = 536;
 
 /// Sends so many full segments, all of which are in flight then.
@@ -197,7 +197,7 @@ fn a_black_hole_swallows_segments_that_are_not_full() {
     host.expect(data(FLOOR).seq(1 + FLOOR));
 }
 
-/// What every path carries says nothing about sizes.
+/// A size that every path carries says nothing about others.
 #[test]
 fn small_segments_make_no_black_hole() {
     let mut host = Host::established();
@@ -208,7 +208,7 @@ fn small_segments_make_no_black_hole() {
     assert_eq!(host.tcb.mss(), MSS);
 }
 
-/// What is learned meanwhile about the path does not bring the full segment back too early.
+/// News about the path meanwhile does not bring the full segment back too early.
 #[test]
 fn a_suspicion_outlasts_news_of_the_path() {
     let mut host = Host::established();

@@ -198,7 +198,7 @@ impl Side {
                 .min(self.written + rng.below(if parks { 500 } else { 5000 }));
         }
         if rng.percent(60) {
-            // What is unread keeps a connection open.
+            // Unread bytes keep a connection open.
             let len = if parks {
                 self.stream.unread
             } else {

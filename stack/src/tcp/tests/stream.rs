@@ -24,7 +24,7 @@ pub(crate) struct Stream {
     /// All that came in order.
     pub(crate) read: Vec<u8>,
     pub(crate) unread: u32,
-    /// What lies behind gaps, by its place.
+    /// Bytes behind gaps, by their place.
     ahead: BTreeMap<u64, Vec<u8>>,
 }
 
@@ -41,7 +41,7 @@ impl Stream {
         }
     }
 
-    /// What a connection record does with the payload of a segment.
+    /// The treatment of a segment's payload by a connection record.
     pub(crate) fn take(&mut self, payload: Payload, bytes: &[u8]) {
         match payload {
             Payload::None => {}

@@ -25,7 +25,7 @@ const BLOCK: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::worker) struct Place(usize);
 
-/// What became of a fragment.
+/// The outcome of a fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken {
     /// The counter in which it ends.
@@ -46,7 +46,7 @@ pub(super) enum Expired {
     Silent,
 }
 
-/// What is known of one datagram.
+/// The state of one datagram.
 #[derive(Debug)]
 struct Datagram {
     id: DatagramId,
@@ -207,7 +207,7 @@ impl Fragments {
         Counter::FragmentHeld
     }
 
-    /// What is there of a datagram, and what comes of it, is dropped until its time is over.
+    /// The fragments of a datagram, and those still to come, are dropped until its time is over.
     fn refuse(&mut self, place: usize) {
         if let Some(datagram) = &mut self.datagrams[place] {
             datagram.is_refused = true;

@@ -98,7 +98,7 @@ fn pseudo(ip: &[u8], segment_len: usize) -> Vec<u8> {
     .concat()
 }
 
-/// What a NIC does that was asked to: fills in the checksums, from what the frame says and nothing else.
+/// A checksumming NIC: fills in the checksums, from what the frame says and nothing else.
 fn complete(bytes: &mut [u8], request: TxRequest) {
     let (l3, l4) = (
         usize::from(request.l2_len),
@@ -117,7 +117,7 @@ fn complete(bytes: &mut [u8], request: TxRequest) {
     }
 }
 
-/// What the slow builder of `wire` makes of the same fields.
+/// The same fields as the slow builder of `wire` writes them.
 fn slowly(path: &Path, plan: &SendPlan, payload: &[u8]) -> Vec<u8> {
     let link = Link {
         dst: path.route.dst,

@@ -261,7 +261,7 @@ impl<const IS_ASKED: bool> App for Taker<IS_ASKED> {
     }
 }
 
-/// What it hears, and what it sends, of connections by embryo and by cookie, with text in their first segment and without.
+/// Its callbacks, and its segments, on connections by embryo and by cookie, with text in their first segment and without.
 fn taken<const IS_ASKED: bool>(policy: SynPolicy) -> (Vec<String>, Vec<Vec<u8>>) {
     let listening = |spec: &mut ConfigSpec| spec.listeners[0].policy = policy;
     let app = Taker::<IS_ASKED>::default();

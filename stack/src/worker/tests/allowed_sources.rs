@@ -48,7 +48,7 @@ fn ipv6_sources_that_are_no_host() {
     }
 }
 
-/// What looks like a broadcast address elsewhere is a host here: only our own links' count.
+/// An address that is a broadcast elsewhere is a host's here: only our own links' count.
 #[test]
 fn hosts_at_the_edge_of_what_is_legal_are_answered() {
     let mut host = Host::new();

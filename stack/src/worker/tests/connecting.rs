@@ -262,7 +262,7 @@ fn every_error_says_what_is_wrong_and_nothing_is_sent() {
     assert_eq!(host.count(Counter::ActiveOpens), 2);
 }
 
-/// What comes from elsewhere counts only when it is the peer's: a forger doesn't move the connection.
+/// A segment from elsewhere counts only when it is the peer's: a forger doesn't move the connection.
 #[test]
 fn the_way_back_is_learned_from_valid_segments_only() {
     let elsewhere = MacAddr([2, 0, 0, 0, 0, 77]);

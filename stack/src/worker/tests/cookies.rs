@@ -184,7 +184,7 @@ fn a_late_copy_of_its_first_segment_opens_no_ended_connection_again() {
     }
 }
 
-/// What opened nothing is not spent.
+/// A cookie that opened no connection is not spent.
 #[test]
 fn a_cookie_that_found_no_record_can_be_used_again() {
     let mut host = Host::with(|spec| {

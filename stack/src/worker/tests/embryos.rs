@@ -143,7 +143,7 @@ fn a_whole_handshake_in_one_burst() {
     assert_eq!(host.worker().table().total(), 0);
 }
 
-/// What the first frame ends, the second has found before: its reference is out of date.
+/// The second frame has found, before, the connection that the first one ends: its reference is out of date.
 #[test]
 fn a_reset_and_an_ack_in_one_burst() {
     let mut host = embryo();

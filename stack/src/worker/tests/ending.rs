@@ -290,7 +290,7 @@ fn by_a_neighbor_that_does_not_answer() {
     ends(host, CloseReason::Unreachable(IcmpErrorKind::Unreachable));
 }
 
-/// What was heard of one connection is not heard of the next one under the same handle.
+/// Callbacks of one connection don't reach the next one under the same handle.
 #[test]
 fn the_next_connection_begins_anew() {
     let (mut host, first) = Host::open();

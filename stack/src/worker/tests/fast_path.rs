@@ -21,7 +21,7 @@ use crate::wire::{MacAddr, vlan};
 use crate::worker::app::{App, Cx};
 use crate::worker::frame_writer::COPY_BREAK;
 
-/// What the static text has at most: more than a segment.
+/// The most bytes of the static text: more than a segment.
 const TEXT_LEN: u32 = 2_000;
 /// The port of the peer over IPv4.
 const V4_PORT: u16 = 40_000;
@@ -40,7 +40,7 @@ struct Peer {
     snd_nxt: u32,
     rcv_nxt: u32,
     has_closed: bool,
-    /// What it was sent last.
+    /// The bytes sent to it last.
     last: Vec<u8>,
 }
 
@@ -170,7 +170,7 @@ impl Play {
             let port = u16::from_be_bytes([ports[2], ports[3]]);
             let (seq, len) = numbers(packet);
             for peer in &mut self.peers {
-                // What gets lost is a matter of chance too.
+                // Losses are a matter of chance, too.
                 let is_heard = self.random.hits(800_000);
                 if peer.flow.remote.port() != port {
                     continue;
@@ -322,7 +322,7 @@ fn tagged() -> Flow {
     flow
 }
 
-/// What follows the link header.
+/// The bytes behind the link header.
 fn packet_of(frame: &[u8]) -> &[u8] {
     let is_tagged = frame[12..14] == [0x81, 0];
     &frame[if is_tagged { 18 } else { 14 }..]
@@ -401,7 +401,7 @@ fn the_fast_path_sends_no_more_than_there_is_room_for() {
     assert_eq!(sent, usize::from(CONNECTIONS));
 }
 
-/// What both paths send is the same to the byte; only its buffers show that the text was not copied.
+/// Both paths send the same bytes; only the buffers show that the text was not copied.
 fn assert_longer_text_is_chained(send: fn(&mut Cx<'_, MemoryNic, bool>, ConnId, usize)) {
     let change_nic = |nic: &mut MemoryNic| nic.caps_mut().tx_multi_seg = true;
     let mut host = Host::probing_on(|_| {}, change_nic);

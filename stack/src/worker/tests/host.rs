@@ -166,7 +166,7 @@ pub(super) struct Host<A: App = NoApp> {
     /// `None` once it has been ended.
     worker: Option<Worker<MemoryNic, A>>,
     pub(super) now: Instant,
-    /// What [`Host::inject`] and [`Host::expect`] speak about.
+    /// The connection of [`Host::inject`] and [`Host::expect`].
     pub(super) flow: Flow,
     replies: VecDeque<Vec<u8>>,
     last: Option<Answer>,

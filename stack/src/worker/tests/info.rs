@@ -1,4 +1,4 @@
-//! What an app can know of its connections: while they are open, parked, and in their last callback.
+//! Facts that an app can ask about its connections: while they are open, parked, and in their last callback.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What an application keeps in a connection beyond the callback that read it.
+//! Bytes that an application keeps in a connection beyond the callback that read them.
 
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;

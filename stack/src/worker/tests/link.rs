@@ -1,4 +1,4 @@
-//! What Ethernet brings along: foreign addresses and protocols, tags, padding.
+//! Features of Ethernet: foreign addresses and protocols, tags, padding.
 
 use super::host::{CLOSED, Flow, Host, OPEN};
 use crate::counters::Counter;

@@ -32,7 +32,7 @@ fn a_port_opens_and_serves_and_closes() {
     host.hears(&[Ready, Open]);
     assert!(unlisten(&mut host, listener));
     assert!(!unlisten(&mut host, listener), "once");
-    // What was accepted goes on; the next one meets a closed port.
+    // Accepted connections go on; the next SYN meets a closed port.
     host.inject(data(5).seq(1).ack(1)).hears(&[Data(5)]);
     host.on(Flow::v4(3, OTHER)).inject(syn().seq(0));
     host.counted(Counter::RstSent).next_reply();

@@ -1,4 +1,4 @@
-//! What an app hears besides bytes and ends: ICMP errors that its connections survive, urgent data.
+//! Callbacks of an app besides bytes and ends: ICMP errors that its connections survive, urgent data.
 
 use super::host::{Flow, Host, OPEN, OUR_V4, PEER_V4};
 use super::neighbors::{arp_request, port_unreachable_about};
@@ -37,7 +37,7 @@ fn an_icmp_error_about_what_is_in_flight_reaches_the_app_and_ends_nothing() {
     }
     let info = host.act(|_, cx| cx.info(conn)).expect("open");
     assert_eq!(info.tcp.soft_error, Some(IcmpErrorKind::PortUnreachable));
-    // What names nothing in flight is anybody's.
+    // An error that quotes nothing in flight may be a forger's.
     host.inject_bytes(&unreachable(HOST, OPEN, 40_000, first + 5));
     host.hears(&[]);
     host.inject(ack().seq(1).ack(6)).hears(&[]);

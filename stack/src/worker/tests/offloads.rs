@@ -1,4 +1,4 @@
-//! What the NIC is asked to do: only what it promised, with the fields as it wants them.
+//! Offloads that the NIC is asked for: only what it promised, with the fields as it wants them.
 
 use etherparse::checksum::Sum16BitWords;
 

@@ -17,7 +17,7 @@ use crate::tcp::segment::Flags;
 /// The peer's clock: as far in its round that 0 is newer.
 const CLOCK: u32 = 0xffff_0000;
 
-/// What came of a few frames.
+/// The result of a few frames.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     replies: Vec<Vec<u8>>,

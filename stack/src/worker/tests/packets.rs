@@ -1,4 +1,4 @@
-//! What IP brings along: options, extension headers, fragments, foreign protocols, land, groups.
+//! Features of IP: options, extension headers, fragments, foreign protocols, land, groups.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -162,7 +162,7 @@ fn ip_options_that_end_nowhere_are_refused() {
     }
 }
 
-/// What is longer than our link carries can't have come by it, and an answer to it may not leave by it.
+/// A packet longer than our link's MTU can't have come by it, and an answer to it may not leave by it.
 #[test]
 fn a_packet_longer_than_our_mtu_is_refused() {
     let mtu = 600;

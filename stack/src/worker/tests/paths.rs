@@ -1,4 +1,4 @@
-//! What ICMP errors and the link say about the way of a connection: who is believed, and what follows.
+//! Reports of ICMP and the link on the path of a connection: who is believed, and what follows.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -151,7 +151,7 @@ fn a_blind_syn_does_not_redirect_an_active_open() {
     // Simultaneous open (MUST-10): the answer goes to where the peer is known to be.
     host.flow.link = LINK;
     host.expect(syn_ack().seq(0).ack(1)).silent();
-    // What acknowledges our SYN has proved to be on the way.
+    // A host that acknowledges our SYN has proved to be on the path.
     host.flow.link.src = elsewhere;
     host.inject(ack().seq(1).ack(1)).silent();
     let conn = host.conn();
@@ -202,7 +202,7 @@ fn frames(host: &mut Host<Puppet>) -> Vec<Vec<u8>> {
     core::iter::from_fn(|| host.try_reply()).collect()
 }
 
-/// What the connection sends next of its own accord.
+/// The segment that the connection sends next of its own accord.
 fn after_silence(host: &mut Host<Puppet>) -> Vec<Vec<u8>> {
     for _ in 0..1_000 {
         let mut sent = frames(host.wait_ms(100));
@@ -423,7 +423,7 @@ fn with_known_neighbor(v6: bool) -> Host<Puppet> {
     host
 }
 
-/// What asks for a neighbour among what was sent, as its destination on the link.
+/// The sent frames that ask for a neighbour, by their destination on the link.
 fn questions(frames: &[Vec<u8>]) -> Vec<MacAddr> {
     let asks = |frame: &&Vec<u8>| {
         let is_request = frame[12..14] == [8, 6] && frame[20..22] == [0, 1];

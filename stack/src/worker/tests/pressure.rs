@@ -297,7 +297,7 @@ fn bytes_ahead_of_old_gaps_give_way_to_those_ahead_of_new_ones() {
         .inject(data(1000).seq(1).ack(1))
         .hears(&[AppEvent::Data(2000)]);
     hush(&mut host);
-    // What was dropped was not acknowledged, nor is it when the first gap is filled. It comes again.
+    // Dropped bytes were not acknowledged, nor are they when the first gap is filled. They come again.
     host.on(first)
         .inject(data(2).seq(1).ack(1))
         .hears(&[AppEvent::Data(2)]);

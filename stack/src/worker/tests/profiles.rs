@@ -1,4 +1,4 @@
-//! What applications choose by profiles: where each choice shows, and that it outlasts parking.
+//! Choices of applications by profiles: where each choice shows, and that it outlasts parking.
 
 use core::time::Duration;
 

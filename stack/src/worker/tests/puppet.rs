@@ -1,4 +1,4 @@
-//! What a [`Host`] adds for an app that is a [`Puppet`].
+//! Functions of a [`Host`] for an app that is a [`Puppet`].
 
 use super::super::RingEnd;
 use super::host::Host;
@@ -43,7 +43,7 @@ impl Host<Puppet> {
         *self.app().conns.last().expect("a connection")
     }
 
-    /// What the app heard since the last call.
+    /// The callbacks of the app since the last call.
     pub(super) fn heard(&mut self) -> Vec<AppEvent> {
         let heard = core::mem::take(&mut self.app().heard).into_iter();
         heard.map(|(_, _, heard)| heard).collect()

@@ -16,7 +16,7 @@ use crate::wire::{Defect, MacAddr, ndp};
 /// The next header of an experiment (RFC 3692), which no host speaks.
 const UNKNOWN: u8 = 253;
 
-/// What an ICMP error says, and which bytes it quotes.
+/// Type and code of an ICMP error, and the bytes that it quotes.
 #[track_caller]
 fn error(reply: &[u8]) -> (u8, u8, u32, Vec<u8>) {
     let packet = slices(reply);

@@ -8,7 +8,7 @@ use crate::seq::SeqNum;
 use crate::tcp::lang::segment;
 use crate::tcp::segment::{Flags, SegmentOptions};
 
-/// What the RFC wants on the wire.
+/// The segments that the RFC demands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     Silence,

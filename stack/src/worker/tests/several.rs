@@ -273,7 +273,7 @@ fn a_port_whose_replies_reach_another_worker_is_that_workers() {
     }
 }
 
-/// What another worker wants sent says its VLAN by its tag.
+/// A frame that another worker wants sent names its VLAN by its tag.
 #[test]
 fn a_frame_of_another_worker_waits_in_its_vlan() {
     let mut cluster = Cluster::new(64, SynPolicy::Embryo);
@@ -338,7 +338,7 @@ fn no_route_is_told_to_the_owner_of_the_connection() {
     assert_eq!(cluster.hosts[3].worker().table().total(), 0);
 }
 
-/// What ARP teaches reaches the connections of every worker, and what they ask for reaches the one that knows.
+/// Answers of ARP reach the connections of every worker, and their questions reach the worker that knows.
 #[test]
 fn a_neighbour_that_moved_moves_for_the_connections_of_every_worker() {
     let new_mac = MacAddr([2, 0, 0, 0, 0, 77]);

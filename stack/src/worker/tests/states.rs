@@ -1,4 +1,4 @@
-//! What an app remembers of each connection: given when it opens one, and its own from the first callback to the last.
+//! State that an app keeps for each connection: given when it opens one, and its own from the first callback to the last.
 
 use core::net::{IpAddr, SocketAddr};
 

@@ -19,7 +19,7 @@ struct Cluster {
     steering: Arc<Steering>,
 }
 
-/// What the NIC of these tests does.
+/// The behaviour of the NIC of these tests.
 fn steering(v6: Fields) -> Arc<Steering> {
     let key: [u8; KEY_BYTES] = core::array::from_fn(|at| (at * 37 + 11) as u8);
     let table: Vec<u16> = (0..128).map(|slot| slot % WORKERS).collect();

@@ -86,7 +86,7 @@ fn a_newer_syn_reopens_with_a_higher_iss() {
     assert_eq!(host.worker().table().total(), 1);
 }
 
-/// What a rebooted peer does: the ACK of its SYN, which is older by number, reveals the old connection to it; its reset
+/// The behaviour of a rebooted peer: the ACK of its SYN, which is older by number, reveals the old connection to it; its reset
 /// ends that, and the SYN again opens a new one.
 #[test]
 fn a_syn_that_does_not_reopen_gets_in_after_the_reset_that_its_ack_draws() {

@@ -111,7 +111,7 @@ fn it_runs_before_the_connection_opens() {
     assert_eq!(host.count(Counter::ActiveOpens), 1);
 }
 
-/// What the last owner of a slot wanted of the wheel is not what the next one wants.
+/// Timers of a slot's last owner are not those of the next one.
 #[test]
 fn the_next_owner_of_a_slot_keeps_its_own_time() {
     let (mut host, first) = open();

@@ -76,7 +76,7 @@ fn a_worker_that_ends_with_a_full_outbox_leaks_nothing() {
         .counted(Counter::RstSent);
 }
 
-/// What net_tap does with a frame that is longer than its MTU and 22 bytes: nothing, for ever, nor with any behind it.
+/// The behaviour of net_tap for a frame that is longer than its MTU and 22 bytes: nothing, for ever, nor with any behind it.
 #[test]
 fn a_frame_that_the_nic_never_takes_does_not_keep_others_from_leaving() {
     let mut host = Host::new();

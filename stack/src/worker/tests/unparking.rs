@@ -1,4 +1,4 @@
-//! What unparks a parked connection, what doesn't, and what happens when none may be unparked.
+//! Events that unpark a parked connection, events that don't, and the behaviour where none may be unparked.
 
 use core::time::Duration;
 
@@ -136,7 +136,7 @@ fn without_a_record_its_data_is_lost_and_taken_when_it_comes_again() {
             .silent()
             .hears(&[]);
     }
-    // What needs no record goes on.
+    // Work that needs no record goes on.
     host.inject(ack().seq(1).ack(1)).counted(Counter::ParkedAck);
     host.on(busy)
         .inject(rst().seq(2))
@@ -218,7 +218,7 @@ fn without_a_record_shutdown_is_remembered_and_it_reads_on() {
     host.wait_ms(41).expect(ack().seq(2).ack(6));
 }
 
-/// What was remembered is done first, whatever unparks it: data after a close resets, as on an open connection.
+/// The remembered call is done first, whatever unparks the connection: data after a close resets, as on an open connection.
 #[test]
 fn what_was_remembered_is_done_when_a_segment_unparks_it() {
     let (mut host, conn, parked, busy) = crowded_among_neighbors();

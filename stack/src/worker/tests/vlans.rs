@@ -209,7 +209,7 @@ fn an_icmp_error_from_another_vlan_quotes_another_flow() {
     }
 }
 
-/// What the last frame came from, and how long ago, doesn't matter to the VLAN.
+/// The source of the last frame, and its time, don't matter to the VLAN.
 #[test]
 fn after_a_minute_parked_the_fin_goes_out_in_the_vlan() {
     for (flow, asks) in [
@@ -293,7 +293,7 @@ fn a_connection_is_opened_in_the_vlan_that_is_named_or_the_first_one() {
     }
 }
 
-/// What one of them knows of the way in its VLAN says nothing of the way in another.
+/// A path known in one VLAN says nothing about another VLAN's.
 #[test]
 fn connections_opened_at_once_go_each_in_its_vlan() {
     let remote = (PEER_V4, 9_000).into();

@@ -245,7 +245,7 @@ impl LoadClient {
             self.counts.window_begun += 1;
             let gap = self.last_begun_ns.map(|last| now_ns.saturating_sub(last));
             let lag = match self.plan.pace {
-                // What waited for a connection waited for the target, not for us.
+                // An operation that waited for a connection waited for the target, not for us.
                 Pace::Open(..) => Some(now_ns.saturating_sub(due_ns.max(self.blocked_ns))),
                 Pace::Closed => None,
             };

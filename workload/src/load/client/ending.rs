@@ -169,7 +169,7 @@ impl LoadClient {
         }
     }
 
-    /// What is wrong with a whole reply: its status, or what its body sums up to.
+    /// The fault of a whole reply: its status, or the checksum of its body.
     fn fault_of_reply(&mut self, place: u32, operation: &Operation) -> Option<Fault> {
         let hash = self.hashes.get_mut(place as usize).and_then(Option::take);
         if operation.status != 0 && !self.plan.accepted.contains(&operation.status) {

@@ -16,7 +16,7 @@ pub(super) struct Prober {
     heard: AttemptNotes,
 }
 
-/// What was heard of an attempt.
+/// The callbacks of an attempt.
 #[derive(Debug, Default)]
 pub(super) struct AttemptNotes {
     /// When the handshake was complete.
@@ -43,7 +43,7 @@ impl Prober {
         self.number
     }
 
-    /// What was heard so far.
+    /// The callbacks so far.
     pub(super) fn heard(&self) -> &AttemptNotes {
         &self.heard
     }

@@ -15,7 +15,7 @@ use super::super::attempt::{Cause, SeenFrames};
 /// Neighbour solicitation (RFC 4861 4.3).
 const SOLICITATION: u8 = 135;
 
-/// What was seen of an attempt, and of which.
+/// The observations of an attempt, and its number.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
     target: Option<SocketAddr>,
@@ -31,7 +31,7 @@ impl Sight {
         };
     }
 
-    /// What was seen since.
+    /// The observations since.
     pub(super) fn seen(&self) -> SeenFrames {
         self.seen
     }

@@ -19,7 +19,7 @@ use super::{Call, Script, calls, fails, prepared, sees};
 /// The peer has closed its direction (poll(2); nix has no name for it).
 const POLLRDHUP: PollFlags = PollFlags::from_bits_retain(0x2000);
 
-/// What came of a blocking `connect()`.
+/// The result of a blocking `connect()`.
 pub(super) struct Attempt {
     /// Of which connection.
     pub(super) conn: u16,
@@ -175,7 +175,7 @@ impl Connection {
             Call::Send(_, len) => {
                 calls(conn, format!("send({})", counted(len, "byte")));
                 self.to_send += u64::from(len);
-                // What a broken socket says to a send(), a write says below.
+                // The error of a send() on a broken socket is that of the write below.
             }
             Call::Read(_, len) => {
                 calls(conn, format!("recv({})", counted(len, "byte")));
@@ -213,7 +213,7 @@ impl Connection {
         self.broken = None;
     }
 
-    /// What poll(2) is to wait for.
+    /// The events that poll(2) waits for.
     pub(super) fn poll_fd(&self) -> Option<PollFd<'_>> {
         let (stream, mut events) = self.wanted()?;
         if matches!(self.stage, Stage::Open(_)) && !self.peer_has_closed {
@@ -241,7 +241,7 @@ impl Connection {
         }
     }
 
-    /// What its socket is ready for.
+    /// The events for which its socket is ready.
     fn ready(&self) -> Option<PollFlags> {
         let (stream, events) = self.wanted()?;
         let mut fd = [PollFd::new(stream.as_fd(), events)];

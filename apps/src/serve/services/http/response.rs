@@ -61,7 +61,7 @@ impl Status {
     }
 }
 
-/// What a peer is sent that waits for it before it sends a body (RFC 9110 §15.2.1).
+/// The interim response to a peer that waits for it before it sends a body (RFC 9110 §15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The `Connection` field of a response (RFC 9112 §9.3).

@@ -13,7 +13,7 @@ impl Session {
         lines.map(|line| line[..3].to_owned()).collect()
     }
 
-    /// What has come, without the dates.
+    /// The responses so far, without their dates.
     fn undated(&self) -> String {
         let text = self.text();
         let lines = text.split_inclusive("\r\n");

@@ -1,4 +1,4 @@
-//! What looks like a fault and is none: each case stands for seeds in which a rule was once stricter than an endpoint can be.
+//! Cases that look like faults and are none: each case stands for seeds in which a rule was once stricter than an endpoint can be.
 
 use super::script::{MSS, Said, Script};
 use crate::sim::referee::Rule;
@@ -130,7 +130,7 @@ fn a_segment_that_waited_for_its_neighbour_started_the_timer_when_it_was_built()
     }
 }
 
-/// What one connection has found out about a path, others use at once: so from then on no timer is judged.
+/// News of one connection about a path, others use at once: so from then on no timer is judged.
 #[test]
 fn a_segment_that_is_cut_for_a_smaller_path_is_no_timeout() {
     let mut script = Script::open();

@@ -18,7 +18,7 @@ fn byte_at(place: u32) -> u8 {
     (place ^ (place >> 8)) as u8
 }
 
-/// What both hosts' settings promise.
+/// The promises of both hosts' settings.
 pub(super) fn bounds() -> Bounds {
     Bounds {
         rto_initial: Duration::from_secs(1),

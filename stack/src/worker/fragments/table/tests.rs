@@ -34,7 +34,7 @@ fn original() -> Vec<u8> {
     (0..LEN).map(|at| (at * 7 + 3) as u8).collect()
 }
 
-/// What the model knows of the one datagram.
+/// The model's state of the one datagram.
 #[derive(Default)]
 struct Model {
     bytes: Vec<Option<u8>>,
