@@ -44,6 +44,22 @@ pub(crate) fn count_u32(text: &str) -> Result<u32, String> {
     u32::try_from(count(text)?).map_err(|_| format!("`{text}` is more than {}", u32::MAX))
 }
 
+/// As [`count`], for numbers from `first` to `last`, in the fitting type.
+pub(crate) fn within<T>(
+    first: T,
+    last: T,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: TryFrom<u64> + PartialOrd + std::fmt::Display + Copy + Send + Sync + 'static,
+{
+    move |text| {
+        let number = T::try_from(count(text)?).ok();
+        number
+            .filter(|number| (first..=last).contains(number))
+            .ok_or_else(|| format!("`{text}` is out of range: expected {first} to {last}"))
+    }
+}
+
 /// Frames a second, at least one: `5mpps`, `200kpps`, `1.5m`.
 ///
 /// # Errors
@@ -159,6 +175,17 @@ mod tests {
         }
         assert!(count_u32("5g").is_err());
         assert_eq!(count_u32("4g"), Ok(4_000_000_000));
+    }
+
+    #[test]
+    fn a_range_is_named_with_what_lies_outside() {
+        let share = within(0, 100u8);
+        assert_eq!((share("0"), share("100")), (Ok(0), Ok(100)));
+        for text in ["101", "5k"] {
+            let error = share(text).expect_err(text);
+            assert!(error.contains("0 to 100"), "{error}");
+        }
+        assert!(share("x").expect_err("no number").contains("200k"));
     }
 
     #[test]

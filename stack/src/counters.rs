@@ -147,6 +147,8 @@ counters! {
     End SynDroppedFull "syn_dropped_full",
     /// SYN dropped: the accept queue is full.
     End SynDroppedAcceptFull "syn_dropped_accept_full",
+    /// SYN dropped: all records of open connections are in use, so its final ACK would find none; the peer tries again.
+    End SynDroppedNoRecord "syn_dropped_no_record",
     /// SYN dropped by the listener's policy.
     End SynDroppedPolicy "syn_dropped_policy",
     /// SYN reset by the listener's policy.

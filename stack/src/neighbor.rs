@@ -247,6 +247,25 @@ impl<F> NeighborTable<F> {
         }
     }
 
+    /// What was sent to `neighbor` was not answered: its known address is asked, then everybody (RFC 4861 §7.3.1), once a second at
+    /// most. One without a known address is being asked for, or will be.
+    pub fn doubt(&mut self, neighbor: Neighbor, now: Instant) {
+        self.expire_reachable(neighbor, now);
+        let retransmit = self.config.retransmit;
+        let is_known = |entry: &&mut Entry<F>| {
+            !matches!(
+                entry.state,
+                NeighborState::Incomplete | NeighborState::Failed
+            )
+        };
+        if let Some(entry) = self.entry_mut(neighbor).filter(is_known)
+            && entry.may_be_doubted(retransmit, now)
+        {
+            entry.doubt(now);
+            self.arm(now);
+        }
+    }
+
     /// Asks everybody about a neighbour that is not known or FAILED.
     fn ask(
         &mut self,

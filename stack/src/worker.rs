@@ -447,6 +447,7 @@ impl<N: Nic> Core<N> {
                     self.on_move(moved);
                 }
                 Some(Message::Ask { neighbor, worker }) => self.ask_for(neighbor, worker, now),
+                Some(Message::Doubt(neighbor)) => self.doubt_neighbor(neighbor, now),
                 Some(Message::Neighbor { neighbor, mac }) => self.wake_held(neighbor, mac, now),
                 Some(Message::Resolve(frame)) => {
                     if let Err(frame) = self.neighborhood.hold_for_resolution(frame) {

@@ -167,7 +167,11 @@ fn idle_connections() {
         .window(65_535)
         .pace(100);
     let town = withstands_but("visits", |town, _| crowd.tick(town));
-    let refused = [Counter::CookieNoRecord, Counter::EmbryoAckNoRecord];
+    let refused = [
+        Counter::CookieNoRecord,
+        Counter::EmbryoAckNoRecord,
+        Counter::SynDroppedNoRecord,
+    ];
     assert!(
         refused
             .map(|counter| town.count(counter))

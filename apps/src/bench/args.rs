@@ -119,7 +119,7 @@ pub(crate) struct BenchArgs {
     pub(crate) duration: Duration,
 
     /// How long to run before the measurement, in ms
-    #[arg(long, value_name = "MS", default_value_t = 300)]
+    #[arg(long, value_name = "MS", default_value_t = 300, value_parser = units::count)]
     pub(crate) warmup_ms: u64,
 
     /// SYNs to send per second [default: as many as the link takes]
@@ -131,7 +131,8 @@ pub(crate) struct BenchArgs {
         long,
         visible_alias = "lcores",
         value_name = "G,E",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = units::within(0, 65_535usize)
     )]
     pub(crate) cpus: Option<Vec<usize>>,
 

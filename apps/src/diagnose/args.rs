@@ -7,7 +7,7 @@ use std::time::Duration;
 
 #[cfg(feature = "dpdk")]
 use crate::rig::{GuardArgs, NicArgs};
-use crate::units::duration;
+use crate::units::{self, duration};
 
 /// Name what became of each TCP connection in a capture, or what a peer does on a port, with the evidence
 ///
@@ -25,7 +25,7 @@ pub(crate) struct DiagnoseArgs {
     pub(crate) target: Option<String>,
 
     /// How often to connect to it
-    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with = "read")]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = units::within(1, 100u32), conflicts_with = "read")]
     pub(crate) attempts: u32,
 
     /// How long to wait at each step: for an answer to the SYN, for a greeting, for its close

@@ -69,11 +69,11 @@ pub(crate) struct FloodArgs {
     pub(crate) syn_options: SynOptions,
 
     /// TTL or hop limit of the frames
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = units::within(1, u8::MAX))]
     pub(crate) ttl: u8,
 
     /// Window that they offer
-    #[arg(long, value_name = "N", default_value_t = 64_240)]
+    #[arg(long, value_name = "N", default_value_t = 64_240, value_parser = units::within(0, u16::MAX))]
     pub(crate) window: u16,
 
     /// The link-layer address behind which all targets are [default: ask by ARP or neighbour discovery]
@@ -85,7 +85,7 @@ pub(crate) struct FloodArgs {
     pub(crate) resend: Option<Duration>,
 
     /// With --resend: how often
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "resend", value_parser = clap::value_parser!(u32).range(1..=10))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "resend", value_parser = units::within(1, 10u32))]
     pub(crate) retries: u32,
 
     /// How long after its last frame a tuple's silence is final
@@ -102,7 +102,7 @@ pub(crate) struct FloodArgs {
 
     /// Beside the flood, on a queue and a thread of its own, open so many connections a second to the targets, and verify a reply
     /// on each [default: none]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", value_parser = units::within(1, 100_000u32))]
     pub(crate) probe: Option<u32>,
 
     /// Request of a probe; backslashes begin the escapes of C for r, n, t and themselves [default: an HTTP request]
@@ -123,12 +123,12 @@ pub(crate) struct FloodArgs {
         value_name = "N",
         requires = "probe",
         default_value_t = 0,
-        value_parser = clap::value_parser!(u8).range(..=10)
+        value_parser = units::within(0, 10u8)
     )]
     pub(crate) reconnect: u8,
 
     /// Per cent of the probes that must be verified, in each part of the run
-    #[arg(long, value_name = "PERCENT", requires = "probe", default_value_t = 99, value_parser = clap::value_parser!(u8).range(..=100))]
+    #[arg(long, value_name = "PERCENT", requires = "probe", default_value_t = 99, value_parser = units::within(0, 100u8))]
     pub(crate) probe_success: u8,
 
     /// How long the probe runs before the flood: first alone, then beside the same flood into a sink

@@ -12,6 +12,7 @@ use super::scenario::Family;
 use super::scenario::{Cast, Kernel, Ours};
 use crate::failure::Failure;
 use crate::fault::{FaultFlag, fault};
+use crate::units;
 
 /// Play a situation in which TCP fails and draw its packet ladder
 #[derive(Debug, Clone, clap::Args)]
@@ -58,7 +59,7 @@ pub(crate) struct RunArgs {
     pub(crate) play: PlayArgs,
 
     /// Play it so often, and fail when a run differs from the first one (--over sim)
-    #[arg(long, value_name = "RUNS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "RUNS", default_value_t = 1, value_parser = units::within(1, 10_000u32))]
     pub(crate) repeat: u32,
 
     /// Print the result as JSON
@@ -123,7 +124,7 @@ pub(crate) struct PlayArgs {
     pub(crate) role: Option<LabRole>,
 
     /// With --over tap: how many scenes are played side by side, each in namespaces of its own [default: 64]
-    #[arg(long, value_name = "SCENES", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "SCENES", value_parser = units::within(1, 64u16))]
     pub(crate) at_once: Option<u16>,
 
     /// With --over tap: shorten the kernel's timers by sysctls of its namespace; the sysctls are printed

@@ -74,11 +74,11 @@ pub(crate) struct LoadArgs {
     pub(crate) ramp_down: Duration,
 
     /// Operations that may begin back to back
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = units::within(1, 512u16))]
     pub(crate) burst: u16,
 
     /// Largest number of requests in flight on one connection
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = units::within(1, 32u16))]
     pub(crate) pipeline: u16,
 
     /// How long an operation may take before it counts as failed and its connection is reset
@@ -86,7 +86,7 @@ pub(crate) struct LoadArgs {
     pub(crate) timeout: Duration,
 
     /// Requests that a connection of --workload request has before we close it [default: it stays]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = units::within(1, u32::MAX))]
     pub(crate) requests_per_connection: Option<u32>,
 
     /// Conditions of a good run. failed: operations that fail, resets: connections that the peer resets or refuses, both
@@ -200,9 +200,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = units::duration)]
     pub(crate) rto_min: Duration,
 
-    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens. It must
-    /// stay in the foreground (nginx: `daemon off;`), or it outlives the run. With
-    /// --server-nic the device, or what sets it up: the load begins when it listens or has ended well
+    /// A command to run in the run's network namespace, the server to be measured; the load begins when it listens, and
+    /// it ends with the run, a daemon too. With --server-nic the device, or what sets it up: the load begins when it listens or has ended well
     #[arg(long, value_name = "COMMAND")]
     pub(crate) with: Option<String>,
 

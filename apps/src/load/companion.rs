@@ -7,8 +7,12 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+use procfs_core::FromRead as _;
+use procfs_core::process::Stat;
 
 use crate::clock;
 use crate::console;
@@ -28,10 +32,13 @@ const LISTEN: &str = "0A";
 pub(super) struct Companion {
     child: Child,
     command: String,
+    /// Children of this process that are not the command's.
+    others: Vec<Pid>,
 }
 
 impl Companion {
-    /// Starts `command` by the shell, in a process group of its own. What it prints goes to stderr.
+    /// Starts `command` by the shell, in a process group of its own. What it prints goes to stderr. Processes that it leaves behind,
+    /// such as a daemon, become children of this process, and end with the companion.
     ///
     /// # Errors
     /// [`Failure::Run`] when there is no shell.
@@ -45,6 +52,10 @@ impl Companion {
                 .process_group(0)
                 .spawn()
         };
+        let others = children();
+        // Without it (Linux before 3.4) a daemon would outlive the run.
+        let adopts = set_child_subreaper(true);
+        adopts.map_err(|error| Failure::Run(format!("--with `{command}`: prctl: {error}")))?;
         // With setpriv (util-linux) it ends with us even where we are killed.
         let child = spawn("setpriv", &["--pdeathsig", "TERM", "sh", "-c"])
             .or_else(|_| spawn("sh", &["-c"]))
@@ -52,6 +63,7 @@ impl Companion {
         Ok(Self {
             child,
             command: command.to_owned(),
+            others,
         })
     }
 
@@ -76,7 +88,10 @@ impl Companion {
                 if may_end && status.success() {
                     return Ok(());
                 }
-                return Err(self.ended(status));
+                // A daemon's parent ends well, and the daemon listens in its own time.
+                if !status.success() || self.left_behind().is_empty() {
+                    return Err(self.ended(status));
+                }
             }
             if started.elapsed() >= START_MAX {
                 return Err(Failure::Run(format!(
@@ -91,45 +106,97 @@ impl Companion {
     }
 
     fn ended(&self, status: ExitStatus) -> Failure {
-        // A daemon's parent ends well.
-        let why = if status.success() {
-            "; a server must stay in the foreground (nginx: `daemon off;`)"
-        } else {
-            ""
-        };
         Failure::Run(format!(
-            "--with `{}` ended before it listened: {status}{why}",
+            "--with `{}` ended before it listened: {status}",
             self.command
         ))
     }
-}
 
-impl Drop for Companion {
-    fn drop(&mut self) {
-        let Ok(pid) = i32::try_from(self.child.id()) else {
-            return;
+    /// Processes of the command whose parents have ended: they are our children now. Those that have ended themselves are waited
+    /// for.
+    fn left_behind(&self) -> Vec<Pid> {
+        let own = Pid::from_raw(self.child.id().cast_signed());
+        let is_ours = |pid: &Pid| *pid != own && !self.others.contains(pid);
+        let runs = |pid: &Pid| {
+            let ended = waitpid(*pid, Some(WaitPidFlag::WNOHANG));
+            ended.is_ok_and(|status| status.pid().is_none())
         };
+        children()
+            .into_iter()
+            .filter(is_ours)
+            .filter(runs)
+            .collect()
+    }
+
+    /// Ends what the command has left behind, and what that leaves behind in turn. Whether nothing is left.
+    fn end_left_behind(&self) -> bool {
+        for (signal, patience) in [(Signal::SIGTERM, END_MAX), (Signal::SIGKILL, END_MAX)] {
+            let (started, mut told) = (Instant::now(), Vec::new());
+            while started.elapsed() < patience {
+                let left = self.left_behind();
+                if left.is_empty() {
+                    return true;
+                }
+                for pid in left {
+                    if !told.contains(&pid) {
+                        told.push(pid);
+                        // It is a child that was not waited for: the number is still its.
+                        let _ = kill(pid, signal);
+                    }
+                }
+                clock::sleep(LOOK);
+            }
+        }
+        false
+    }
+
+    /// Ends the command with its process group. Whether it has ended.
+    fn end(&mut self) -> bool {
         // Once it has been waited for, its number may be another's.
         if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
+            return true;
         }
-        let group = Pid::from_raw(pid);
+        let group = Pid::from_raw(self.child.id().cast_signed());
         for (signal, patience) in [(Signal::SIGTERM, END_MAX), (Signal::SIGKILL, END_MAX)] {
             // The group is the child's own, and the child was not waited for: the number is still its.
             let _ = killpg(group, signal);
             let started = Instant::now();
             while started.elapsed() < patience {
                 if !matches!(self.child.try_wait(), Ok(None)) {
-                    return;
+                    return true;
                 }
                 clock::sleep(LOOK);
             }
         }
-        console::log(format_args!(
-            "warning: --with `{}` did not end after SIGTERM and SIGKILL to its process group",
-            self.command
-        ));
+        false
     }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        let has_ended = self.end();
+        if !(self.end_left_behind() && has_ended) {
+            console::log(format_args!(
+                "warning: --with `{}` did not end after SIGTERM and SIGKILL",
+                self.command
+            ));
+        }
+    }
+}
+
+/// The children of this process.
+fn children() -> Vec<Pid> {
+    let own = std::process::id().cast_signed();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let child = |entry: std::fs::DirEntry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        // It may end meanwhile.
+        let stat = Stat::from_file(entry.path().join("stat")).ok()?;
+        (stat.ppid == own).then(|| Pid::from_raw(pid))
+    };
+    entries.flatten().filter_map(child).collect()
 }
 
 /// Ports on which a program of this network namespace listens, of both families.

@@ -3,6 +3,7 @@
 //! It must never guess: a verdict needs evidence against one side and for the others.
 
 use diagnose::counted;
+use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ const QUEUE_US: f64 = 1000.0;
 const QUEUE_SHARE: f64 = 0.5;
 /// A SYN-ACK later than this answers a repeated SYN: ours are repeated after a second.
 const REPEATED_SYN: Duration = Duration::from_millis(900);
+/// A median of fewer SYN-ACKs shows nothing.
+const FIRST_MIN: u64 = 10;
 /// From this time without a CPU on it is worth saying; in a closed loop from this share of the run on.
 const CPU_WAIT: Duration = Duration::from_millis(1);
 const CPU_WAIT_SHARE: f64 = 0.05;
@@ -93,7 +96,8 @@ pub(super) struct LimitEvidence {
     /// Received segments with data, and those of them that came ahead of a gap.
     pub(super) data_segments: u64,
     pub(super) gaps: u64,
-    /// The quickest SYN-ACK, the median one, and the median first byte of a reply, in us.
+    /// The quickest SYN-ACK, the median one of those that answered a SYN before it was repeated, and the median first byte of a
+    /// reply, in us.
     pub(super) syn_ack_us: Option<(f64, f64)>,
     pub(super) first_byte_us: Option<f64>,
     /// SYNs, and those of them that were answered only when they were repeated, or not at all.
@@ -140,8 +144,8 @@ impl LimitEvidence {
             no_port: failed(Fault::NoPort) + failed(Fault::PortInUse),
             data_segments: seen("in_order") + seen("out_of_order"),
             gaps: seen("out_of_order"),
-            syn_ack_us: us(Step::Connect, 50.0)
-                .map(|median| (syn_acks.min() as f64 / 1000.0, median)),
+            syn_ack_us: first_median_ns(syn_acks, late_ns)
+                .map(|median_ns| (syn_acks.min() as f64 / 1000.0, median_ns as f64 / 1000.0)),
             first_byte_us: us(Step::FirstByte, 50.0),
             syns: syn_acks.len(),
             repeated_syns: syn_acks.count_between(late_ns, u64::MAX),
@@ -218,6 +222,14 @@ impl LimitEvidence {
             _ => false,
         }
     }
+}
+
+/// The median of the SYN-ACKs that came before `late_ns`; `None` for fewer than ten. Where a target drops SYNs, most SYN-ACKs may
+/// come after the time of a repetition, which says nothing of the path.
+fn first_median_ns(syn_acks: &Histogram<u64>, late_ns: u64) -> Option<u64> {
+    let all = syn_acks.len();
+    let first = all - syn_acks.count_between(late_ns, u64::MAX);
+    (first >= FIRST_MIN).then(|| syn_acks.value_at_quantile(first as f64 / 2.0 / all as f64))
 }
 
 fn busy_share(spent: &Cycles) -> f64 {
@@ -500,6 +512,25 @@ mod tests {
             ..waits
         };
         assert_eq!(judge(&used_up).verdict, LoadVerdict::Ports);
+    }
+
+    #[test]
+    fn a_repeated_syn_is_no_queue_on_the_path() {
+        let mut syn_acks = Histogram::<u64>::new(3).expect("3 digits");
+        for _ in 0..12 {
+            syn_acks.record(25_000).expect("room");
+        }
+        let late_ns = 900_000_000;
+        let quick = first_median_ns(&syn_acks, late_ns).expect("enough");
+        assert!((24_900..25_100).contains(&quick), "{quick}");
+        // A full backlog: twice as many SYNs were answered only when they were repeated.
+        for _ in 0..24 {
+            syn_acks.record(1_000_342_000).expect("room");
+        }
+        assert_eq!(first_median_ns(&syn_acks, late_ns), Some(quick));
+        syn_acks.reset();
+        syn_acks.record(1_000_342_000).expect("room");
+        assert_eq!(first_median_ns(&syn_acks, late_ns), None);
     }
 
     #[test]

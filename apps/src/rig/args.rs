@@ -58,7 +58,7 @@ pub(crate) struct NicArgs {
     pub(crate) unshare: bool,
 
     /// Queue pairs, each with its own worker [default: as many as --cpus names, else 1]
-    #[arg(short = 't', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(short = 't', long, value_name = "N", value_parser = units::within(1, 64u16))]
     pub(crate) queues: Option<u16>,
 
     /// CPUs of the workers, one each [default: the first CPUs; for taps and other kernel devices the kernel chooses]
@@ -66,7 +66,8 @@ pub(crate) struct NicArgs {
         long,
         visible_alias = "lcores",
         value_name = "LIST",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = units::within(0, 65_535usize)
     )]
     pub(crate) cpus: Option<Vec<usize>>,
 
@@ -75,12 +76,12 @@ pub(crate) struct NicArgs {
     pub(crate) idle: Option<Idle>,
 
     /// Largest IP packet, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = units::within(576, 9000u16))]
     pub(crate) mtu: u16,
 
     /// Bytes that a receive buffer holds; longer packets are received into several, where the NIC can [default: enough for a
     /// whole packet]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(256..=9216), hide_short_help = true)]
+    #[arg(long, value_name = "BYTES", value_parser = units::within(256, 9216u16), hide_short_help = true)]
     pub(crate) rx_buffer: Option<u16>,
 
     /// Work that is left to the NIC

@@ -71,7 +71,7 @@ pub(crate) struct ServeArgs {
     pub(crate) closed: ClosedAnswer,
 
     /// TTL and hop limit of sent packets
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = units::within(1, u8::MAX))]
     pub(crate) ttl: u8,
 
     /// Largest number of connections per address family; divided among the workers

@@ -51,17 +51,21 @@ fn assert_named(expected: &str, mut plant: impl FnMut() -> Value) {
     let runs = std::env::var("SYNCLINE_PLANTED_RUNS").map_or(1, |runs| {
         runs.parse().expect("SYNCLINE_PLANTED_RUNS is a number")
     });
-    let mut right = 0;
+    let (mut right, mut wrong) = (0, Vec::new());
     for run in 1..=runs {
         let limit = plant();
         let verdict = limit["verdict"].as_str().expect("a verdict");
         println!("{expected} run {run}: {verdict}: {}", limit["evidence"]);
-        assert!(
-            verdict == expected || verdict == "undetermined",
-            "a wrong name: {limit}"
-        );
         right += u64::from(verdict == expected);
+        if verdict != expected && verdict != "undetermined" {
+            wrong.push(limit);
+        }
     }
+    println!(
+        "planted {expected}: named right in {right} of {runs} runs, wrong in {}",
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "a wrong name: {wrong:?}");
     assert!(right * 20 >= runs * 19, "{right} of {runs}");
 }
 
@@ -93,7 +97,8 @@ fn a_full_backlog_is_the_target_and_is_named() {
             &with,
         );
         let change = limit["change"].as_str().expect("what to change");
-        assert!(change.contains("backlog"), "{limit}");
+        let is_target = limit["verdict"] == "target";
+        assert!(!is_target || change.contains("backlog"), "{limit}");
         limit
     });
 }

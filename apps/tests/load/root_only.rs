@@ -165,6 +165,30 @@ fn a_server_that_closes_after_each_response_is_no_failure() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_server_in_the_background_ends_with_the_run() {
+    let folder = Folder::new("daemon");
+    fs::write(folder.0.join("file"), [b'x'; 10]).expect("a file");
+    let place = folder.0.display().to_string();
+    // The command ends at once, and a session of its own keeps the server out of reach of signals to its group.
+    let server = format!(
+        "setsid python3 -m http.server 8080 --directory {place} >/dev/null 2>&1 & sleep 0.1"
+    );
+    let url = ["http://198.18.0.1:8080/file", "-n", "20", "--with", &server];
+    let (result, status, said) = load(&[&url[..], &TAP].concat());
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(number(&result, "/operations/completed"), 20);
+    let runs = fs::read_dir("/proc")
+        .expect("a folder")
+        .flatten()
+        .any(|entry| {
+            let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+            words.contains("http.server") && words.contains(&place)
+        });
+    assert!(!runs, "the server outlives the run");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn errors_of_the_server_fail_the_run_by_name() {
     let folder = Folder::new("errors");
     let server = folder.nginx();
@@ -313,11 +337,19 @@ wait";
     assert_account(&result);
 }
 
+/// A server of Python, and what happens once the kernel has accepted 20 connections, however long the server took to start.
+fn server_until(happens: &str) -> String {
+    format!(
+        "python3 -m http.server 8080 >/dev/null 2>&1 &
+        until awk '/^Tcp: [0-9]/ {{ exit $7 < 20 }}' /proc/net/snmp; do sleep 0.05; done
+        {happens}; wait"
+    )
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_link_that_goes_down_is_no_riddle() {
-    let server =
-        "python3 -m http.server 8080 >/dev/null 2>&1 & sleep 1.5; ip link set syncline0 down; wait";
+    let server = &server_until("ip link set syncline0 down");
     let words = [
         "http://198.18.0.1:8080/",
         "-R",
@@ -340,9 +372,9 @@ fn a_link_that_goes_down_is_no_riddle() {
 #[test]
 #[ignore = "needs root"]
 fn a_target_that_moves_to_another_link_layer_address_is_found_and_named() {
-    let server = "echo 1 >/proc/sys/net/ipv4/conf/syncline0/arp_notify; \
-                  python3 -m http.server 8080 >/dev/null 2>&1 & sleep 1.8; \
-                  ip link set syncline0 address 02:00:00:00:77:01; wait";
+    let server = &server_until(
+        "echo 1 >/proc/sys/net/ipv4/conf/syncline0/arp_notify; ip link set syncline0 address 02:00:00:00:77:01",
+    );
     let words = ["http://198.18.0.1:8080/", "-R", "20", "-d", "4s"];
     let (result, _, said) = load(&[&words[..], &["--with", server], &TAP].concat());
     assert_eq!(number(&result, "/counters/neighbor_moved"), 1, "{said}");

@@ -154,6 +154,15 @@ impl<F> Connections<F> {
         self.slots.take().map(Slot)
     }
 
+    /// Whether all slots of this family are taken. Never where there are none: such an endpoint opens no connections.
+    #[must_use]
+    #[inline]
+    pub fn are_all_taken(&self, is_v6: bool) -> bool {
+        let family = usize::from(is_v6);
+        let taken = self.taken[family];
+        taken > 0 && taken == self.limits[family]
+    }
+
     /// Gives back a slot of this family that no connection stands in.
     #[inline]
     pub fn release_slot(&mut self, slot: Slot, is_v6: bool) {

@@ -390,6 +390,13 @@ impl Tcb {
         self.expiries > 0 && self.timer_mode == TimerMode::Retransmit
     }
 
+    /// How often the retransmission timer has expired in a row.
+    #[must_use]
+    #[inline]
+    pub const fn timeouts(&self) -> u8 {
+        self.expiries
+    }
+
     /// Payload bytes of a full segment.
     #[must_use]
     #[inline]

@@ -29,6 +29,8 @@ pub(super) enum Message<F> {
         /// The worker that asks.
         worker: u16,
     },
+    /// What this worker sent to a neighbour was not answered: worker 0 asks whether it is still there.
+    Doubt(Neighbor),
     /// A neighbour that the receiver has asked for is known now, or does not answer.
     Neighbor {
         /// Which.
@@ -43,7 +45,7 @@ impl<F> Message<F> {
     fn into_frame(self) -> Option<F> {
         match self {
             Self::Received(frame) | Self::Resolve(frame) | Self::NoRoute(frame) => Some(frame),
-            Self::Ask { .. } | Self::Neighbor { .. } | Self::Moved(_) => None,
+            Self::Ask { .. } | Self::Doubt(_) | Self::Neighbor { .. } | Self::Moved(_) => None,
         }
     }
 }

@@ -250,6 +250,25 @@ impl<N: Nic> Core<N> {
         }
     }
 
+    /// A segment to `destination` was not answered, and its connection knows no link address: the neighbour that the table names is
+    /// in doubt. A message that finds no room is forgotten: the next repetition brings another.
+    #[cold]
+    pub(super) fn doubt_neighbor(&mut self, destination: Neighbor, now: Instant) {
+        let Some(addr) = self.endpoint.config.next_hop(destination.addr) else {
+            return;
+        };
+        let neighbor = Neighbor {
+            addr,
+            ..destination
+        };
+        match self.neighborhood.table.as_mut() {
+            Some(table) => table.doubt(neighbor, now),
+            None => {
+                self.ring.tell(0, Message::Doubt(neighbor));
+            }
+        }
+    }
+
     /// Sends a frame at once that was sent to `tried` before and not answered: its next hop is in doubt.
     fn send_doubtful(&mut self, frame: N::Frame, next_hop: Neighbor, tried: MacAddr, now: Instant) {
         let Some(table) = self.neighborhood.table.as_mut() else {

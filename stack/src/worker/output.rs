@@ -28,6 +28,10 @@ use crate::worker::paths::ask_again;
 
 mod large;
 
+/// The second repetition of a SYN makes its next hop doubtful, once: the first one is common where a host drops SYNs, and a host that
+/// answers none (a filtered port) would be asked with each.
+const SYN_TIMEOUTS_TO_DOUBT: u8 = 2;
+
 /// Segments that one connection may send in a row before the next one has its turn.
 const SEGMENTS_PER_CONNECTION: u32 = 32;
 
@@ -149,6 +153,9 @@ impl<N: Nic> Core<N> {
                     vlan: VlanId::of(path.route.vlan),
                     addr: path.key.remote(),
                 };
+                if path.is_doubtful && path.route.dst == MacAddr::ZERO {
+                    self.doubt_neighbor(destination, now);
+                }
                 self.dispatch(frame, destination, now);
             }
         }
@@ -323,7 +330,8 @@ fn path(conn: &Conn, config: &Config, now: Instant) -> Option<Path> {
 }
 
 /// Nothing that was sent on this path was answered: its next hop may have moved. Before a connection is synchronised it has
-/// heard nothing from there itself, and waits for the neighbour (EHOSTUNREACH when that doesn't answer).
+/// heard nothing from there itself: it goes where the neighbour table says, and waits for the neighbour where that says nothing
+/// (EHOSTUNREACH when the neighbour doesn't answer).
 #[cold]
 fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
     if config.next_hop(conn.key.remote()).is_none() {
@@ -331,6 +339,9 @@ fn doubt(path: &mut Path, conn: &Conn, config: &Config) {
     }
     if conn.tcb.is_opening() {
         path.route.dst = MacAddr::ZERO;
+        //~ A repeated SYN makes a neighbour doubtful: -> `path.is_doubtful = false;`;
+        //~   a_repeated_syn_finds_a_neighbour_that_moved
+        path.is_doubtful = conn.tcb.timeouts() == SYN_TIMEOUTS_TO_DOUBT;
     } else {
         //~ A timeout makes a neighbour doubtful; missing_progress_finds_a_neighbour_that_moved
         path.is_doubtful = path.is_resolved();

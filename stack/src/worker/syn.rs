@@ -75,6 +75,11 @@ impl<N: Nic> Core<N> {
         listener: ListenerId,
         now: Instant,
     ) {
+        //~ A SYN is dropped while no record is free for its connection: -> `if false {`;
+        //~   without_a_record_for_the_connection_a_syn_is_dropped
+        if self.conns.are_all_taken(meta.key.is_v6()) {
+            return self.process_syn_without_record(frame, meta, listener, now);
+        }
         if !self.fast_path.is_on() {
             return self.process_any_syn(frame, meta, listener, now);
         }
@@ -115,6 +120,27 @@ impl<N: Nic> Core<N> {
         endpoint.counters.bump(Counter::SynEmbryo);
         endpoint.answer = reply;
         self.answer_any(frame, meta);
+    }
+
+    /// A SYN while all records of open connections are in use. A cookie would promise what its final ACK can't have, and a peer that
+    /// says nothing for longer than a cookie lives would be reset then. A dropped SYN comes again, as with Linux and a full accept
+    /// queue.
+    #[cold]
+    fn process_syn_without_record(
+        &mut self,
+        frame: N::Frame,
+        meta: &Meta,
+        listener: ListenerId,
+        now: Instant,
+    ) {
+        let config = self.endpoint.listeners.config(listener);
+        match config.map(|config| config.policy) {
+            // No connection is to come of it.
+            Some(SynPolicy::Drop | SynPolicy::Rst) => {
+                self.process_any_syn(frame, meta, listener, now);
+            }
+            _ => self.end(frame, Counter::SynDroppedNoRecord),
+        }
     }
 
     #[inline(never)]

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::host::{BACKLOG, CLOSED, Flow, Host, OPEN};
-use crate::conn::ConnFlags;
+use crate::conn::{ConnFlags, Records};
 use crate::counters::Counter;
 use crate::local::listener::SynPolicy;
 use crate::tcp::answer_limits::OLD_BURST;
@@ -404,16 +404,17 @@ fn without_a_record_for_the_connection_the_embryo_stays() {
         spec.limits.records.open.v4 = 1;
         spec.park_after = Duration::from_secs(1);
     });
-    host.on(Flow::v4(1, OPEN)).establish();
-    let first = host.flow;
     host.on(Flow::v4(2, OPEN))
         .inject(syn().seq(0))
         .counted(Counter::SynEmbryo);
     host.expect(syn_ack().seq(0).ack(1));
-    host.inject(ack().seq(1).ack(1))
+    let waiting = host.flow;
+    host.on(Flow::v4(1, OPEN)).establish();
+    let first = host.flow;
+    host.on(waiting)
+        .inject(ack().seq(1).ack(1))
         .counted(Counter::EmbryoAckNoRecord)
         .silent();
-    let waiting = host.flow;
     host.on(first)
         .inject(rst().seq(1))
         .counted(Counter::ConnSegment);
@@ -421,6 +422,37 @@ fn without_a_record_for_the_connection_the_embryo_stays() {
         .inject(ack().seq(1).ack(1))
         .counted(Counter::ConnSegment)
         .silent();
+}
+
+#[test]
+fn without_a_record_for_the_connection_a_syn_is_dropped() {
+    for v6 in [false, true] {
+        let flow = |port| {
+            if v6 {
+                Flow::v6(port, OPEN)
+            } else {
+                Flow::v4(port, OPEN)
+            }
+        };
+        let mut host = Host::with(|spec| {
+            spec.limits.records.open = Records { v4: 1, v6: 1 };
+            spec.park_after = Duration::from_secs(1);
+        });
+        host.on(flow(1)).establish();
+        let first = host.flow;
+        host.on(flow(2))
+            .inject(syn().seq(0))
+            .counted(Counter::SynDroppedNoRecord)
+            .silent();
+        host.on(first)
+            .inject(rst().seq(1))
+            .counted(Counter::ConnSegment);
+        // It comes again.
+        host.on(flow(2))
+            .inject(syn().seq(0))
+            .counted(Counter::SynEmbryo);
+        host.expect(syn_ack().seq(0).ack(1));
+    }
 }
 
 #[test]

@@ -520,6 +520,37 @@ fn missing_progress_finds_a_neighbour_that_moved() {
     }
 }
 
+/// The same of a SYN: its third repetition reaches the new address. By itself the entry would be asked after 30 s.
+#[test]
+fn a_repeated_syn_finds_a_neighbour_that_moved() {
+    for v6 in [false, true] {
+        let mut host = with_known_neighbor(v6);
+        let remote: SocketAddr = if v6 {
+            (PEER_V6, 9_000).into()
+        } else {
+            (PEER_V4, 9_000).into()
+        };
+        connecting(&mut host, remote, 50_000);
+        assert_eq!(link_dst(&host.next_reply()), PEER_MAC);
+        let mut waited_ms = 0;
+        let reached = loop {
+            host.wait_ms(50);
+            waited_ms += 50;
+            let sent = frames(&mut host);
+            if sent.iter().any(|frame| link_dst(frame) == NEW_MAC) {
+                break waited_ms;
+            }
+            if questions(&sent).iter().any(|asked| asked.is_multicast()) {
+                host.inject_bytes(&answers(v6)[1]);
+                frames(&mut host);
+            }
+            assert!(waited_ms < 15_000, "v6 {v6}");
+        };
+        assert!(reached <= 7_200, "{reached} ms");
+        assert_eq!(host.count(Counter::NeighborMoved), 1);
+    }
+}
+
 /// RFC 4861 §7.3.1: progress confirms a way, also for those that are unparked later or open to the same destination.
 #[test]
 fn a_link_address_outlasts_parking_and_helps_the_next_connection() {
