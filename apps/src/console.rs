@@ -38,6 +38,20 @@ pub(crate) fn result(text: impl Display) -> Result<(), Failure> {
     })
 }
 
+/// Text that can be asked for again to stdout: a reader that closes its pipe (`| head`) has read enough.
+///
+/// # Errors
+/// [`Failure::Run`] as for [`result`], but for a closed pipe.
+pub(crate) fn text(text: impl Display) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Run(format!(
+            "stdout does not take the text: {error}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A report to stdout: as it displays itself, or as JSON with its fields' names as keys.
 ///
 /// # Errors

@@ -64,11 +64,11 @@ const AT_ONCE: u16 = 64;
 /// [`Failure`]: no such scenario, no stage for it, or something expected that did not come about.
 pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     match &args.command {
-        LabCommand::List => console::result(explain::list()?.trim_end()),
+        LabCommand::List => console::text(explain::list()?.trim_end()),
         LabCommand::Show { name } => {
-            console::result(explain::show(&find(name, Pace::Real)?).trim_end())
+            console::text(explain::show(&find(name, Pace::Real)?).trim_end())
         }
-        LabCommand::Explain { topic } => console::result(explain::explain(topic)?.trim_end()),
+        LabCommand::Explain { topic } => console::text(explain::explain(topic)?.trim_end()),
         LabCommand::Run(args) => play_often(args),
         #[cfg(feature = "dpdk")]
         LabCommand::Peer => tap::program::run(),

@@ -12,6 +12,7 @@ use stack::app::{App, Connect, Cx, TxItem};
 use stack::conn::ConnId;
 use stack::local::listener::{ListenerConfig, ListenerId};
 use stack::nic::Nic;
+use stack::queue::pattern;
 use stack::tcp::verdict::CloseReason;
 use stack::time::Instant;
 
@@ -289,11 +290,12 @@ impl Actor {
         };
         let before = open.received;
         while open.received < open.wanted {
-            let ready = cx.peek(id).len() as u64;
-            if ready == 0 {
+            let ready = cx.peek(id);
+            let len = (ready.len() as u64).min(open.wanted - open.received);
+            // Bytes other than those that were sent are not counted, so the scene fails.
+            if len == 0 || !pattern::matches(open.received, &ready[..len as usize]) {
                 break;
             }
-            let len = ready.min(open.wanted - open.received);
             cx.consume(id, len as u32);
             open.received += len;
         }

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{SockaddrStorage, connect, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
+use stack::queue::pattern;
 
 use super::{Call, Script, calls, fails, prepared, sees};
 
@@ -50,8 +51,9 @@ pub(super) struct Connection {
     /// Bytes that the application wants to read, and has read.
     wanted: u64,
     received: u64,
-    /// Bytes that are yet to be sent.
+    /// Bytes that are yet to be sent, and bytes that the kernel took.
     to_send: u64,
+    sent: u64,
     peer_has_closed: bool,
     closes_at_eof: bool,
     /// Both directions are closed: poll(2) would return at once for ever.
@@ -70,6 +72,7 @@ impl Connection {
             wanted: 0,
             received: 0,
             to_send: 0,
+            sent: 0,
             peer_has_closed: false,
             closes_at_eof: false,
             is_hung_up: false,
@@ -340,7 +343,9 @@ impl Connection {
         let mut rest = Vec::new();
         // It ends where nothing is left, by an end of the stream or an error that is known.
         let _ = stream.take(wanted).read_to_end(&mut rest);
-        self.received += rest.len() as u64;
+        if pattern::matches(self.received, &rest) {
+            self.received += rest.len() as u64;
+        }
         if self.received > before {
             sees(self.conn, "received", self.received);
         }
@@ -355,7 +360,8 @@ impl Connection {
             let wanted = usize::try_from(self.wanted - self.received).unwrap_or(usize::MAX);
             let most = buffer.len().min(wanted);
             match stream.read(&mut buffer[..most]) {
-                Ok(0) => break,
+                // Bytes other than those that were sent are not counted, so the scene fails.
+                Ok(len) if len == 0 || !pattern::matches(self.received, &buffer[..len]) => break,
                 Ok(len) => self.received += len as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
@@ -370,13 +376,18 @@ impl Connection {
     }
 
     fn write(&mut self) {
-        let buffer = vec![b'x'; 65_536];
+        let mut buffer = vec![0; 65_536];
         while let Stage::Open(stream) = &mut self.stage
             && self.to_send > 0
         {
             let most = usize::try_from(self.to_send).unwrap_or(usize::MAX);
-            match stream.write(&buffer[..buffer.len().min(most)]) {
-                Ok(len) => self.to_send -= len as u64,
+            let most = buffer.len().min(most);
+            pattern::fill(self.sent, &mut buffer[..most]);
+            match stream.write(&buffer[..most]) {
+                Ok(len) => {
+                    self.to_send -= len as u64;
+                    self.sent += len as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     fails(self.conn, errno_of(&error));
