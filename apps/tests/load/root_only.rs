@@ -297,7 +297,7 @@ fn a_silent_target_is_one_message() {
     let (result, status, said) = load(&[&["http://198.18.0.77/", "-d", "1s"][..], &TAP].concat());
     assert_eq!(status, 1);
     assert!(
-        said.contains("198.18.0.77 is silent") && said.contains("ARP request"),
+        said.contains("198.18.0.77 can't be reached") && said.contains("no ARP request"),
         "{said}"
     );
     assert_eq!(number(&result, "/operations/begun"), 0);
