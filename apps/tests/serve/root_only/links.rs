@@ -144,7 +144,7 @@ fn without_the_routing_table_no_interface_is_taken() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(
-            text.contains("whether veth0 carries the default route of this machine can't be known")
+            text.contains("can't tell whether veth0 carries this machine's default route")
                 && text.contains("mount -t proc proc /proc"),
             "{text}"
         );
