@@ -10,7 +10,7 @@ use std::{env, fs, panic, process};
 const FUNCTIONS: &[&str] = &[
     "sl_.*",
     "rte_dev_(probe|remove)",
-    "rte_eal_(init|cleanup|get_runtime_dir)",
+    "rte_eal_(init|cleanup|get_runtime_dir|has_hugepages)",
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|count_avail|get_port_by_name|info_get|set_mtu|start|stop|vlan_filter)",
     "rte_eth_(allmulticast|promiscuous)_enable",
     "rte_eth_(from_rings|macaddr_get|rx_queue_setup|stats_get|tx_queue_setup)",

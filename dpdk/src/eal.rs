@@ -84,7 +84,7 @@ pub(crate) struct EalInner {
     memory_line: String,
     /// The memory of pools and rings, if that is not EAL's own.
     heap: Option<Heap>,
-    /// Our CPU alone reaches the pools: frames may lie across pages.
+    /// Our CPU alone reaches the pools, and their pages are small: frames may lie across pages.
     packs_frames: bool,
     /// CPUs that this process may run on, ascending.
     cpus: Vec<usize>,
@@ -138,6 +138,8 @@ impl Eal {
         stdio::before_usage(&said).for_each(log::to_stderr);
         log::open_libraries();
         runtime_directory.remove_if_empty();
+        // SAFETY: EAL is initialised; the call reads a field of its configuration.
+        let has_hugepages = unsafe { sys::rte_eal_has_hugepages() } != 0;
         let heap = memory
             .transparent_mb
             .map(Heap::new)
@@ -154,7 +156,7 @@ impl Eal {
             inner: Arc::new(EalInner {
                 memory_line: memory.line,
                 heap,
-                packs_frames: !arguments::needs_memory_of_eal(config),
+                packs_frames: !has_hugepages && !arguments::needs_memory_of_eal(config),
                 cpus,
                 init_thread: std::thread::current().id(),
                 registered_threads: AtomicUsize::new(0),
@@ -291,7 +293,7 @@ impl EalInner {
         &self.memory_line
     }
 
-    /// Whether the frames of a pool may lie one behind the other across the ends of pages, because no device reaches them.
+    /// Whether the frames of a pool lie one behind the other across the ends of small pages, because no device reaches them.
     pub(crate) fn packs_frames(&self) -> bool {
         self.packs_frames
     }

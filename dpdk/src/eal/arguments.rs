@@ -213,13 +213,20 @@ fn choose(config: &EalConfig, machine: &Machine) -> Result<MemoryChoice, Error> 
     })
 }
 
+/// Virtual devices whose frames others than our CPU reach: the other end of shared memory, or PCI devices below them.
+const SHARING_VDEVS: [&str; 5] = [
+    "net_virtio_user",
+    "virtio_user",
+    "net_bonding",
+    "net_failsafe",
+    "net_vdev_netvsc",
+];
+
 /// Whether a NIC must reach the pools by other ways than our CPU: DMA, or memory that the driver shares.
 pub(super) fn needs_memory_of_eal(config: &EalConfig) -> bool {
     config.nics.iter().any(|nic| match nic {
         NicSpec::Pci { .. } => true,
-        NicSpec::Vdev { devargs } => {
-            devargs.starts_with("net_virtio_user") || devargs.starts_with("virtio_user")
-        }
+        NicSpec::Vdev { devargs } => SHARING_VDEVS.iter().any(|kind| devargs.starts_with(kind)),
         _ => false,
     })
 }
@@ -325,15 +332,18 @@ mod tests {
         assert_eq!(line(&auto, 99, true), transparent);
         let ordinary = "memory: 200 MB in ordinary pages (99 MB of hugepages are free)";
         assert_eq!(line(&auto, 99, false), ordinary);
-        let pci = EalConfig {
-            nics: vec!["pci:3b:00.0".parse().unwrap()],
-            ..auto.clone()
-        };
-        assert_eq!(
-            line(&pci, 99, true),
-            ordinary,
-            "our own memory is not mapped for a device"
-        );
+        for shared in [
+            "pci:3b:00.0",
+            "net_virtio_user0,path=/x",
+            "net_bonding0,mode=1",
+        ] {
+            let shared = EalConfig {
+                nics: vec![shared.parse().unwrap()],
+                ..auto.clone()
+            };
+            // Our own memory is not mapped for a device.
+            assert_eq!(line(&shared, 99, true), ordinary);
+        }
         let never = EalConfig {
             hugepages: Hugepages::Never,
             ..auto
