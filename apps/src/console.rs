@@ -29,9 +29,7 @@ pub(crate) fn failure(failure: &Failure) -> ExitCode {
 /// # Errors
 /// [`Failure::Run`] when stdout takes no more: then the result is lost, and that must show.
 pub(crate) fn result(text: impl Display) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-    written.map_err(|error| {
+    to_stdout(text).map_err(|error| {
         Failure::Run(format!(
             "stdout does not take the result ({error}); is its reader gone?"
         ))
@@ -43,13 +41,19 @@ pub(crate) fn result(text: impl Display) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Run`] as for [`result`], but for a closed pipe.
 pub(crate) fn text(text: impl Display) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match to_stdout(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Run(format!(
             "stdout does not take the text: {error}"
         ))),
         _ => Ok(()),
     }
+}
+
+/// Text and the end of its last line to stdout, flushed.
+fn to_stdout(text: impl Display) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
 }
 
 /// A report to stdout: as it displays itself, or as JSON with its fields' names as keys.

@@ -36,7 +36,7 @@ mod guard;
 
 pub(crate) use args::NicArgs;
 pub(crate) use guard::{Allowed, GuardArgs, Reach};
-pub(crate) use hanging::{HANGS, leave};
+pub(crate) use hanging::{HANGS, leave, silent};
 pub(crate) use needs::Needs;
 pub(crate) use nic_report::NicReport;
 pub(crate) use opened::{

@@ -14,6 +14,7 @@ use super::endpoint::{EndpointTotals, Progress, Ready};
 use crate::clock;
 use crate::console;
 use crate::failure::Failure;
+use crate::rig;
 use crate::stop::Stop;
 
 /// How long an answer may take.
@@ -145,16 +146,15 @@ impl Child {
             Ok(other) => Failure::Run(format!(
                 "the endpoint's process sent {other:?} at the wrong time: that is a bug, please report it"
             )),
-            Err(RecvTimeoutError::Timeout) => {
-                Failure::Run("the endpoint's process does not answer: another program may hold its CPU; give it one of its own \
-                 (--cpus)".into())
-            }
+            Err(RecvTimeoutError::Timeout) => Failure::Run(rig::silent("the endpoint's process")),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self
                     .process
                     .wait()
                     .map_or_else(|e| e.to_string(), |s| s.to_string());
-                Failure::Run(format!("the endpoint's process ended before the run did ({status})"))
+                Failure::Run(format!(
+                    "the endpoint's process ended before the run did ({status})"
+                ))
             }
         }
     }

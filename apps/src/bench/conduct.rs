@@ -12,6 +12,7 @@ use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
+use crate::rig;
 use crate::stop::Stop;
 use crate::traffic::{Generator, Sending, StrictExchange, Tally};
 
@@ -43,8 +44,7 @@ impl GeneratorLine {
     fn tally(&self) -> Result<Tally, Failure> {
         self.mailbox
             .ask()
-            .ok_or_else(|| Failure::Run("the generator does not answer: another program may hold its CPU; give it one of its \
-             own (--cpus)".into()))
+            .ok_or_else(|| Failure::Run(rig::silent("the generator")))
     }
 }
 

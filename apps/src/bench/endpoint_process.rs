@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::console;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
+use crate::rig;
 use crate::stop::Stop;
 use crate::threads::join;
 
@@ -86,10 +87,7 @@ fn obey(mailbox: &Mailbox<Progress>) -> Result<(), Failure> {
     for line in std::io::stdin().lines() {
         match line.as_deref() {
             Ok(ORDER_PROGRESS) => {
-                let silent = || {
-                    Failure::Run("the endpoint's thread does not answer: another program may hold its CPU; give it \
-                 one of its own (--cpus)".into())
-                };
+                let silent = || Failure::Run(rig::silent("the endpoint's thread"));
                 tell(&EndpointMessage::Progress(
                     mailbox.ask().ok_or_else(silent)?.with_memory(),
                 ))?;

@@ -13,6 +13,7 @@ use super::report::Sides;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::{Mailbox, Order, Orders};
+use crate::rig;
 use crate::threads::{self, join};
 
 /// Buffers of each side: two rings at their longest useful size, the caches, and some bursts.
@@ -33,10 +34,7 @@ struct EndpointLine {
 
 impl Watch for &EndpointLine {
     fn progress(&mut self) -> Result<Option<Progress>, Failure> {
-        let silent = || {
-            Failure::Run("the endpoint does not answer: another program may hold its CPU; give it one of its own \
-         (--cpus)".into())
-        };
+        let silent = || Failure::Run(rig::silent("the endpoint"));
         self.mailbox
             .ask()
             .map(|progress| Some(progress.with_memory()))

@@ -13,7 +13,7 @@ use super::worker::{ProbeEnd, WorkerEnd, WorkerLine};
 use crate::clock;
 use crate::console;
 use crate::report::NdjsonFile;
-use crate::rig::link::LinkWatch;
+use crate::rig::{self, link::LinkWatch};
 use crate::stop::Stop;
 use crate::traffic::{FloodPlan, Tally};
 
@@ -25,10 +25,6 @@ const LINE: Duration = Duration::from_secs(1);
 const SETTLE_SLACK: Duration = Duration::from_secs(2);
 /// After a signal, how long replies on their way are waited for.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
-
-/// The fault of a run whose probe hangs.
-const PROBE_HANGS: &str =
-    "the probe does not answer: another program may hold its CPU; give it one of its own (--cpus)";
 
 /// The reason why the sending ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -184,7 +180,7 @@ fn control(
             next += LINE;
             if watch.look(phase).is_none() {
                 run.ended_by = EndedBy::Worker;
-                run.faults.push(PROBE_HANGS.to_owned());
+                run.faults.push(rig::silent("the probe"));
                 return false;
             }
         }
@@ -242,7 +238,7 @@ fn probe_ends(
 ) -> Option<EndedBy> {
     let watch = probe.as_mut()?;
     if watch.look(Phase::Flood).is_none() {
-        run.faults.push(PROBE_HANGS.to_owned());
+        run.faults.push(rig::silent("the probe"));
         return Some(EndedBy::Worker);
     }
     (!args.expect_outage && watch.failing_for() >= args.stop_after).then(|| {
@@ -333,8 +329,7 @@ fn ask(lines: &[WorkerLine], run: &mut FloodRun) -> Option<Tally> {
     let total = total(lines);
     if total.is_none() {
         run.ended_by = EndedBy::Worker;
-        run.faults
-            .push("a worker does not answer: another program may hold its CPU; give it one of its own (--cpus)".to_owned());
+        run.faults.push(rig::silent("a worker"));
     }
     total
 }

@@ -130,24 +130,17 @@ impl Companion {
 
     /// Ends what the command has left behind, and what that leaves behind in turn. Whether nothing is left.
     fn end_left_behind(&self) -> bool {
-        for (signal, patience) in [(Signal::SIGTERM, END_MAX), (Signal::SIGKILL, END_MAX)] {
-            let (started, mut told) = (Instant::now(), Vec::new());
-            while started.elapsed() < patience {
-                let left = self.left_behind();
-                if left.is_empty() {
-                    return true;
+        end_by_signals(|signal, signalled| {
+            let left = self.left_behind();
+            for &pid in &left {
+                if !signalled.contains(&pid) {
+                    signalled.push(pid);
+                    // It is a child that was not waited for: the number is still its.
+                    let _ = kill(pid, signal);
                 }
-                for pid in left {
-                    if !told.contains(&pid) {
-                        told.push(pid);
-                        // It is a child that was not waited for: the number is still its.
-                        let _ = kill(pid, signal);
-                    }
-                }
-                clock::sleep(LOOK);
             }
-        }
-        false
+            left.is_empty()
+        })
     }
 
     /// Ends the command with its process group. Whether it has ended.
@@ -157,19 +150,30 @@ impl Companion {
             return true;
         }
         let group = Pid::from_raw(self.child.id().cast_signed());
-        for (signal, patience) in [(Signal::SIGTERM, END_MAX), (Signal::SIGKILL, END_MAX)] {
-            // The group is the child's own, and the child was not waited for: the number is still its.
-            let _ = killpg(group, signal);
-            let started = Instant::now();
-            while started.elapsed() < patience {
-                if !matches!(self.child.try_wait(), Ok(None)) {
-                    return true;
-                }
-                clock::sleep(LOOK);
+        end_by_signals(|signal, signalled| {
+            if signalled.is_empty() {
+                signalled.push(group);
+                // The group is the child's own, and the child was not waited for: the number is still its.
+                let _ = killpg(group, signal);
             }
-        }
-        false
+            !matches!(self.child.try_wait(), Ok(None))
+        })
     }
+}
+
+/// SIGTERM, and after a while SIGKILL. `have_ended` is called again and again with the signal and with those that have got it, for
+/// it to add to; whether it has said yes.
+fn end_by_signals(mut have_ended: impl FnMut(Signal, &mut Vec<Pid>) -> bool) -> bool {
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let (started, mut signalled) = (Instant::now(), Vec::new());
+        while started.elapsed() < END_MAX {
+            if have_ended(signal, &mut signalled) {
+                return true;
+            }
+            clock::sleep(LOOK);
+        }
+    }
+    false
 }
 
 impl Drop for Companion {

@@ -26,7 +26,7 @@ use super::worker::{LoadLine, LoadPhase, LoadPhases, LoadProgress, rss};
 use crate::clock::{self, Clock};
 use crate::console;
 use crate::report::NdjsonFile;
-use crate::rig::link::LinkWatch;
+use crate::rig::{self, link::LinkWatch};
 use crate::stop::Stop;
 
 /// How often the control thread looks.
@@ -130,9 +130,8 @@ impl Control<'_> {
         };
         if let Err(Silent(worker)) = self.all_phases(&mut watched) {
             watched.ended_by = LoadEnd::Fault;
-            watched.faults.push(format!(
-                "worker {worker} does not answer: another program may hold its CPU; give it one of its own (--cpus)"
-            ));
+            let who = format!("worker {worker}");
+            watched.faults.push(rig::silent(who));
         }
         watched.connections = self.connections;
         watched

@@ -15,6 +15,13 @@ use crate::report::OutputArgs;
 pub(crate) const HANGS: &str = "a worker does not end: the port was not closed and buffers were not counted; the figures are \
                                 its last report";
 
+/// The fault of a run in which `who` does not answer its control thread.
+pub(crate) fn silent(who: impl Display) -> String {
+    format!(
+        "{who} does not answer: another program may hold its CPU; give it one of its own (--cpus)"
+    )
+}
+
 /// Prints the result so far and ends the process, whatever its threads do.
 pub(crate) fn leave(
     report: &(impl Display + Serialize),

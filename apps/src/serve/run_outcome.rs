@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::worker::Progress;
 use crate::failure::Failure;
 use crate::mailbox::Mailbox;
+use crate::rig;
 
 /// The control thread's line to one worker.
 pub(super) type WorkerLine = Mailbox<Progress>;
@@ -63,9 +64,8 @@ impl RunOutcome {
     /// A worker does not answer any more.
     pub(super) fn silent(&mut self, worker: usize) {
         self.ended_by = EndedBy::Fault;
-        self.faults.push(format!(
-            "worker {worker} does not answer: another program may hold its CPU; give it one of its own (--cpus)"
-        ));
+        let who = format!("worker {worker}");
+        self.faults.push(rig::silent(who));
     }
 }
 

@@ -18,6 +18,7 @@ use super::plan;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::mailbox::Mailbox;
+use crate::rig;
 use crate::secrets;
 
 /// The orders of the client.
@@ -86,8 +87,7 @@ impl ClientLine {
     pub(super) fn seen(&self) -> Result<ClientProgress, Failure> {
         self.mailbox
             .ask()
-            .ok_or_else(|| Failure::Run("the client does not answer: another program may hold its CPU; give it one of its own \
-             (--cpus)".into()))
+            .ok_or_else(|| Failure::Run(rig::silent("the client")))
     }
 
     fn phase(&self) -> Phase {
