@@ -5,7 +5,7 @@
 pub use crate::tcp::env::TcpCounters;
 pub use crate::wire::Defect;
 
-/// The class of a counter; decides where it stands in the sums of [`Counters::unaccounted`].
+/// The class of a counter. It decides on which side of [`Counters::unaccounted`] the counter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Class {

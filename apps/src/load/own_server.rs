@@ -176,7 +176,7 @@ impl ServerPlan {
     }
 }
 
-/// The services that texts such as those of `serve --listen` name. With `--send-proxy` a header stands in front of each connection.
+/// Parses services in the form of `serve --listen`. With `--send-proxy` each connection begins with a PROXY header.
 fn places(args: &LoadArgs, texts: &[String]) -> Result<Vec<Listen>, String> {
     let behind = if args.send_proxy.is_some() && !texts.iter().any(|text| text.contains("proxy=")) {
         ",proxy=any"

@@ -5,7 +5,7 @@
 
 use stack::nic::{BURST_FRAMES, Frame};
 
-use super::template::{AimedTemplate, Base, IP, Offsets, TSVAL};
+use super::template::{AimedTemplate, Base, IP, Offsets, TSVAL, template_index};
 use super::tuples::TupleSpace;
 
 /// The fields of up to [`BURST_FRAMES`] IPv4 frames. What is written into frames is in network byte order.
@@ -69,8 +69,8 @@ impl Columns {
                 let tuple = space.get(index);
                 self.address[i] = tuple.source.address as u32;
                 self.port[i] = tuple.source.port;
-                let of_set = (usize::from(self.ident[i]) * sets) >> 16;
-                self.template[i] = (tuple.target * sets + of_set) as u16;
+                let template = tuple.target * sets + template_index(self.ident[i], sets);
+                self.template[i] = template as u16;
             }
             let of = self.template;
             self.sum(|i| aimed[usize::from(of[i])].base());

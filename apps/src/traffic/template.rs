@@ -229,6 +229,12 @@ impl Template {
     }
 }
 
+/// Which of `count` templates a frame with this identification is made from.
+#[inline(always)]
+pub(super) fn template_index(ident: u16, count: usize) -> usize {
+    (usize::from(ident) * count) >> 16
+}
+
 /// The checksum parts that a template's frames have in common.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Base {

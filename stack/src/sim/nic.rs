@@ -367,7 +367,7 @@ fn verdict(bytes: &[u8]) -> RxChecksum {
     }
 }
 
-/// The work of checksumming hardware on the way out: adds the segment to what stands in the field already.
+/// Does what checksumming hardware does to a sent frame: adds the segment's sum to the sum in the checksum field.
 fn fill_in(bytes: &mut [u8], request: TxRequest) {
     let ip = usize::from(request.l2_len);
     let transport = ip + usize::from(request.l3_len);

@@ -6,6 +6,7 @@ use stack::nic::{BURST_FRAMES, Frame};
 
 use super::{ObservedExchange, SINK_MAC};
 use crate::traffic::columns::Columns;
+use crate::traffic::template;
 use crate::traffic::tuples::{Numbers, Tuple};
 
 impl<B> ObservedExchange<B> {
@@ -69,7 +70,7 @@ impl<B> ObservedExchange<B> {
         to_sink: bool,
         numbers: Numbers,
     ) {
-        let template = &self.templates[self.template_index(numbers)];
+        let template = self.template(numbers);
         let mut target = self.plan.space.targets()[tuple.target];
         if to_sink {
             target.mac = SINK_MAC;
@@ -82,6 +83,6 @@ impl<B> ObservedExchange<B> {
     /// Which of the templates frames with these numbers are made from.
     #[inline]
     pub(super) fn template_index(&self, numbers: Numbers) -> usize {
-        (usize::from(numbers.ident) * self.templates.len()) >> 16
+        template::template_index(numbers.ident, self.templates.len())
     }
 }

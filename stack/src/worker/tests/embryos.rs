@@ -427,13 +427,7 @@ fn without_a_record_for_the_connection_the_embryo_stays() {
 #[test]
 fn without_a_record_for_the_connection_a_syn_is_dropped() {
     for v6 in [false, true] {
-        let flow = |port| {
-            if v6 {
-                Flow::v6(port, OPEN)
-            } else {
-                Flow::v4(port, OPEN)
-            }
-        };
+        let flow = |port| Flow::of(v6, port, OPEN);
         let mut host = Host::with(|spec| {
             spec.limits.records.open = Records { v4: 1, v6: 1 };
             spec.park_after = Duration::from_secs(1);

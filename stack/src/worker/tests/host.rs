@@ -67,6 +67,15 @@ impl Flow {
         Self::between((PEER_V6, remote_port).into(), (OUR_V6, local_port).into())
     }
 
+    /// [`Flow::v6`] or [`Flow::v4`].
+    pub(super) fn of(v6: bool, remote_port: u16, local_port: u16) -> Self {
+        if v6 {
+            Self::v6(remote_port, local_port)
+        } else {
+            Self::v4(remote_port, local_port)
+        }
+    }
+
     pub(super) fn between(remote: SocketAddr, local: SocketAddr) -> Self {
         Self {
             link: LINK,

@@ -344,13 +344,7 @@ fn those_that_wait_for_a_record_wait_once_each() {
 #[test]
 fn there_are_never_more_connections_than_the_limit_says() {
     for v6 in [false, true] {
-        let flow = |port| {
-            if v6 {
-                Flow::v6(port, OPEN)
-            } else {
-                Flow::v4(port, OPEN)
-            }
-        };
+        let flow = |port| Flow::of(v6, port, OPEN);
         let mut host = Host::with(|spec| {
             let records = Records { v4: 4, v6: 4 };
             spec.limits.records.open = records;
@@ -374,12 +368,7 @@ fn there_are_never_more_connections_than_the_limit_says() {
             .silent();
         let fifth = host.flow;
         // The other family has a limit of its own.
-        let other = if v6 {
-            Flow::v4(6, OPEN)
-        } else {
-            Flow::v6(6, OPEN)
-        };
-        host.on(other).establish();
+        host.on(Flow::of(!v6, 6, OPEN)).establish();
         // Where one has ended there is room.
         host.on(first.expect("the first"))
             .inject(rst().seq(1))
