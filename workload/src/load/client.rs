@@ -27,9 +27,8 @@ use stack::time::Instant;
 use self::keeping::OpeningClock;
 use super::LoadConn;
 use super::backends::Backends;
-use super::checksum::BodyHash;
+use super::checksum::{BodyHash, RememberedBody};
 use super::counts::LoadCounts;
-use super::expected::remembered_body;
 use super::measure::{Interval, Measures, Step};
 use super::plan::{LoadPlan, Pace, Window, Work};
 use super::response::{HEAD_MAX, Head};
@@ -85,8 +84,8 @@ pub struct LoadClient {
     is_registered: bool,
     /// Of each request, the head of the response that was read last.
     pub(super) last_heads: Vec<RememberedHead<Head>>,
-    /// Of each request with a checksum, the last short body that had it; empty before there was one.
-    pub(super) last_bodies: Vec<Vec<u8>>,
+    /// Of each request, the last body that had its checksum.
+    pub(super) last_bodies: Vec<RememberedBody>,
     total_weight: u64,
     pub(super) operations: Slab<Operation>,
     pub(super) connections: Slab<Connection>,
@@ -134,7 +133,7 @@ impl LoadClient {
             statics: vec![None; plan.requests.len()],
             is_registered: false,
             last_heads: vec![RememberedHead::default(); plan.requests.len()],
-            last_bodies: plan.requests.iter().map(remembered_body).collect(),
+            last_bodies: vec![RememberedBody::default(); plan.requests.len()],
             total_weight,
             operations: Slab::new(operations),
             connections: Slab::new(connections),

@@ -7,23 +7,14 @@ use stack::app::Cx;
 use stack::nic::Nic;
 
 use super::LoadConn;
-use super::checksum::BodyHash;
 use super::client::LoadClient;
-use super::plan::{ReplyPlan, RequestPlan};
+use super::plan::ReplyPlan;
 use super::response::Framing;
 use super::under_way::{Reading, Stage};
 use crate::tally::Fault;
 
-/// A longer body is summed up each time.
-const BODY_MAX: usize = 2048;
-
-/// Room for the last body of a request, if its bodies are summed up.
-pub(super) fn remembered_body(request: &RequestPlan) -> Vec<u8> {
-    Vec::with_capacity(request.checksum.map_or(0, |_| BODY_MAX))
-}
-
 /// A whole reply at the front of what has come.
-struct Whole {
+struct WholeReply {
     len: usize,
     body_len: u64,
     /// 0 for a reply that isn't HTTP.
@@ -78,7 +69,7 @@ impl LoadClient {
 
     /// The HTTP response at the front of `bytes`, if it is whole and its head the last one again.
     #[inline]
-    fn whole_response(&mut self, request: usize, bytes: &[u8]) -> Option<Whole> {
+    fn whole_response(&mut self, request: usize, bytes: &[u8]) -> Option<WholeReply> {
         let head = self.last_heads.get(request)?.recall(bytes)?;
         let Framing::Length(body_len) = head.framing else {
             return None;
@@ -90,7 +81,7 @@ impl LoadClient {
         let body = bytes
             .get(head.len..)?
             .get(..usize::try_from(body_len).ok()?)?;
-        Some(Whole {
+        Some(WholeReply {
             len: head.len + body.len(),
             body_len,
             status: head.status,
@@ -101,12 +92,12 @@ impl LoadClient {
 
     /// The exact reply at the front of `bytes`.
     #[inline]
-    fn whole_reply(&self, request: usize, bytes: &[u8]) -> Option<Whole> {
+    fn whole_reply(&self, request: usize, bytes: &[u8]) -> Option<WholeReply> {
         let ReplyPlan::Exact(wanted) = &self.plan.requests.get(request)?.reply else {
             return None;
         };
         // An empty one is no sign of a first byte.
-        (!wanted.is_empty() && bytes.starts_with(wanted)).then_some(Whole {
+        (!wanted.is_empty() && bytes.starts_with(wanted)).then_some(WholeReply {
             len: wanted.len(),
             body_len: 0,
             status: 0,
@@ -115,24 +106,14 @@ impl LoadClient {
         })
     }
 
-    /// Whether a body has the checksum of its request. The bytes that had it last have it again.
+    /// Whether a body has the checksum of its request, if there is one.
     #[inline]
     fn is_right(&mut self, request: usize, body: &[u8]) -> bool {
         let plan = self.plan.requests.get(request);
         let checksum = plan.and_then(|plan| plan.checksum.as_ref());
-        let (Some(wanted), Some(last)) = (checksum, self.last_bodies.get_mut(request)) else {
-            return true;
-        };
-        if !last.is_empty() && last == body {
-            return true;
+        match (checksum, self.last_bodies.get_mut(request)) {
+            (Some(wanted), Some(last)) => last.is_right(body, wanted),
+            _ => true,
         }
-        let mut hash = BodyHash::new(wanted);
-        hash.update(body);
-        let is_right = hash.is(wanted);
-        if is_right && body.len() <= BODY_MAX {
-            last.clear();
-            last.extend_from_slice(body);
-        }
-        is_right
     }
 }

@@ -1,6 +1,7 @@
 //! Replies that are read in one step: they come to the same as those that are read in pieces.
 
 use super::*;
+use crate::load::checksum::RememberedBody;
 
 const HELLO_CRC32C: &str = "crc32c:9a71bb4c";
 
@@ -16,7 +17,8 @@ fn a_whole_reply_is_read_in_one_step() {
     let mut stage = Stage::new(&summed_up(Some(HELLO_CRC32C)), &Server::default(), 0);
     stage.start();
     stage.world.run_for(Duration::from_millis(10));
-    assert_eq!(stage.client().last_bodies[0], b"hello");
+    let hello = RememberedBody::of(b"hello");
+    assert_eq!(stage.client().last_bodies[0], hello);
 }
 
 /// The counts after 100 ms of one reply and 100 ms of another one.
