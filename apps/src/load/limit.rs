@@ -346,18 +346,7 @@ fn evidence(seen: &LimitEvidence) -> String {
         ));
     }
     if seen.path_is_full() {
-        if let Some((quickest, median)) = seen.syn_ack_us {
-            parts.push(format!(
-                "SYN-ACKs came after {} in the median, {} at best",
-                units::short_time(median),
-                units::short_time(quickest)
-            ));
-        }
-        parts.push(format!(
-            "{} of {} came ahead of a gap",
-            seen.gaps,
-            counted(seen.data_segments, "data segment")
-        ));
+        add_path(seen, &mut parts);
     }
     if seen.repeats_syns() {
         parts.push(format!(
@@ -381,6 +370,22 @@ fn evidence(seen: &LimitEvidence) -> String {
         seen.refused_share * 100.0
     ));
     parts.join(", ")
+}
+
+/// What shows that the path loses or holds up frames.
+fn add_path(seen: &LimitEvidence, parts: &mut Vec<String>) {
+    if let Some((quickest, median)) = seen.syn_ack_us {
+        parts.push(format!(
+            "SYN-ACKs came after {} in the median, {} at best",
+            units::short_time(median),
+            units::short_time(quickest)
+        ));
+    }
+    parts.push(format!(
+        "{} of {} came ahead of a gap",
+        seen.gaps,
+        counted(seen.data_segments, "data segment")
+    ));
 }
 
 fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
