@@ -206,8 +206,8 @@ impl Measured<'_> {
             Some(found) => {
                 let fault = (found.time > most).then(|| {
                     format!(
-                        "p{percent} of operations is {:?}, and --gate allows {most:?}",
-                        found.time
+                        "p{percent} of operations is {}, more than the {most:?} that --gate allows",
+                        units::short_duration(found.time)
                     )
                 });
                 (Some(found.time.as_nanos() as f64 / 1e3), fault)
@@ -412,7 +412,9 @@ mod tests {
         for _ in 0..100 {
             measures.of(Step::Operation).record(2_000_000);
         }
-        assert!(said("p50=1ms", &measures, false)[0].contains("allows 1ms"));
+        assert!(
+            said("p50=1ms", &measures, false)[0].contains("more than the 1ms that --gate allows")
+        );
         assert!(said("p50=3ms", &measures, false).is_empty());
         assert!(!said("p50=3ms", &measures, true).is_empty());
     }

@@ -428,7 +428,10 @@ fn described(target: &TargetUrl) -> String {
 }
 
 fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
-    match (is_ring, args.targets.is_empty()) {
+    // What can't be loaded at all is said first.
+    let parsed = args.targets.iter().map(|text| TargetUrl::parse(text));
+    let targets: Vec<TargetUrl> = parsed.collect::<Result<_, _>>()?;
+    match (is_ring, targets.is_empty()) {
         (true, true) => Ok(vec![TargetUrl::parse(&own_target(args))?]),
         (true, false) => Err(Failure::Usage(
             "a target needs a NIC that leads to it. For a server of this machine: http://198.18.0.1:PORT/ --nic tap \
@@ -439,7 +442,7 @@ fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
         (false, true) => Err(Failure::Usage(
             "the target is missing: give a URL such as http://198.18.0.1:8080/".into(),
         )),
-        (false, false) => args.targets.iter().map(|text| TargetUrl::parse(text)).collect(),
+        (false, false) => Ok(targets),
     }
 }
 

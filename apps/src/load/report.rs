@@ -215,6 +215,7 @@ impl LoadReport {
             parts.watched.connections,
         )
         .holding(hold.as_ref().map(Hold::wanted_and_least))
+        .answering(parts.watched.is_answering())
         .waiting(
             parts.totals.iter().map(|totals| totals.cpu_wait),
             parts.watched.duration,
