@@ -46,6 +46,7 @@ mod report;
 
 pub(crate) use args::LoadArgs;
 pub(crate) use companion::{KeepArgs, keep};
+pub(crate) use worker::{LoadLine, LoadPhase, LoadPhases, LoadProgress, LoadTotals, LoadWorker};
 
 use std::net::SocketAddr;
 

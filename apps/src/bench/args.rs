@@ -407,6 +407,11 @@ impl BenchArgs {
         }
     }
 
+    /// `connect`: whether no segments are combined.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.mode == Mode::Connect && self.shape == ShapeArg::Plain
+    }
+
     /// Whether both sides are in this process.
     pub(crate) fn is_ring(&self) -> bool {
         self.nic == "ring"

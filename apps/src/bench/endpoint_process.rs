@@ -28,6 +28,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     Stop::leave_to_parent()?;
     let outcome = match args.mode {
         Mode::Rst | Mode::Syn => serve(args, endpoint::without_app),
+        Mode::Connect if args.is_plain() => serve(args, conversation::plain_endpoint),
         Mode::Connect | Mode::Request => serve(args, conversation::endpoint),
     };
     match outcome {

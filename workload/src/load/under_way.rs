@@ -34,6 +34,11 @@ pub(super) struct Operation {
     pub(super) body_len: u64,
     /// The next one on the same connection.
     pub(super) next: u32,
+    /// Its connection.
+    pub(super) conn: u32,
+    /// The ones that were begun before and after it and have not ended.
+    pub(super) older: u32,
+    pub(super) newer: u32,
     /// Which request.
     pub(super) request: u16,
     pub(super) status: u16,
@@ -124,6 +129,9 @@ pub(super) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// Bytes of a place.
+    pub(super) const PLACE_BYTES: usize = size_of::<Option<T>>() + size_of::<u32>();
+
     /// With so many places.
     pub(super) fn new(places: u32) -> Self {
         Self {

@@ -84,7 +84,7 @@ struct Place {
 
 /// The frames of connections that are under way, and of those that failed.
 #[derive(Debug)]
-pub(in crate::load) struct Recording {
+pub(crate) struct Recording {
     places: Vec<Place>,
     index: HashMap<Tuple, usize>,
     /// Places of connections that are over.

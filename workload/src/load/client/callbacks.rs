@@ -23,6 +23,10 @@ impl App for LoadClient {
         if self.direction().is_some() {
             self.count_unacked(cx);
         }
+        if self.apart.is_some() {
+            self.take_turn(cx);
+        }
+        self.expire(cx);
         match self.phase {
             Phase::Waiting => {
                 for (way, target) in self.ways.iter_mut().zip(&self.plan.targets) {
@@ -70,7 +74,7 @@ impl App for LoadClient {
             return self.on_free(cx, index);
         };
         if !self.plan.requests.is_empty() {
-            self.ask_all(cx, index);
+            self.ask_first(cx, (index, id));
             return self.list_if_free(index);
         }
         // A connection that asks nothing has done its work.
@@ -109,23 +113,23 @@ impl App for LoadClient {
         if self.direction().is_some() {
             return self.on_stream_end(cx, id, state.0);
         }
-        self.read_to_end(cx, id, state.0);
+        if cx.unread_len(id) > 0 || !self.has_all(state.0) {
+            self.read_to_end(cx, id, state.0);
+        }
         self.on_peer_end(cx, state.0);
     }
 
+    /// Opening or closing takes too long. Operations have a line of their own.
     fn on_timer<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, _: ConnId, state: &mut LoadConn) {
         let index = state.0;
         let Some(conn) = self.connections.get_mut(index) else {
             return;
         };
         conn.has_timer = false;
-        let oldest = self.operations.get(conn.first).map(|first| first.begun_ns);
-        let begun_ns = match (oldest, conn.stage) {
-            (Some(begun_ns), _) => begun_ns,
-            (None, Stage::Open) => return,
-            (None, _) => conn.connect_ns.max(conn.closed_ns),
-        };
-        let deadline = Instant::from_ns(begun_ns) + self.plan.timeout;
+        if conn.stage == Stage::Open || conn.depth > 0 {
+            return;
+        }
+        let deadline = Instant::from_ns(conn.connect_ns.max(conn.closed_ns)) + self.plan.timeout;
         if cx.now() >= deadline {
             let fault = if conn.stage == Stage::Opening {
                 Fault::TimedOut
@@ -146,6 +150,9 @@ impl App for LoadClient {
         reason: CloseReason,
     ) {
         let (index, now_ns) = (state.0, cx.now().as_ns());
+        if reason == CloseReason::Graceful && self.end_in_order(index, now_ns) {
+            return;
+        }
         let Some(&conn) = self.connections.get(index) else {
             return;
         };

@@ -18,6 +18,7 @@ impl LoadClient {
     pub(in crate::load) fn pop_operation(&mut self, index: u32) -> Option<Operation> {
         let conn = self.connections.get_mut(index)?;
         let operation = self.operations.remove(conn.first)?;
+        self.line.remove(&mut self.operations, &operation);
         conn.first = operation.next;
         conn.depth -= 1;
         if conn.first == NONE {
@@ -166,7 +167,7 @@ impl LoadClient {
             return self.fail(cx, index, fault);
         }
         match self.plan.work {
-            Work::Connect(CloseMode::Fin) => self.close(cx, index),
+            Work::Connect(CloseMode::Fin) => self.close_first(cx, (index, id)),
             Work::Connect(CloseMode::Rst) => {
                 self.set_stage(index, Stage::Closing, now_ns);
                 cx.abort(id);
@@ -238,6 +239,38 @@ impl LoadClient {
         }
     }
 
+    /// Whether the reply of the only operation of a connection is whole.
+    #[inline]
+    pub(super) fn has_all(&self, index: u32) -> bool {
+        let first = self.connections.get(index).map(|conn| conn.first);
+        let operation = first.and_then(|first| self.operations.get(first));
+        operation.is_some_and(|first| first.next == NONE && matches!(first.reading, Reading::Over))
+    }
+
+    /// A connection of [`Work::Connect`] that has done its work ends by FIN of both sides, as it should; false for any other, of which
+    /// nothing was counted then.
+    #[inline]
+    pub(super) fn end_in_order(&mut self, index: u32, now_ns: u64) -> bool {
+        if !matches!(self.plan.work, Work::Connect(_)) || !self.has_all(index) {
+            return false;
+        }
+        let Some(conn) = self.connections.get(index) else {
+            return false;
+        };
+        if !conn.was_established || conn.stage != Stage::Closing || conn.closed_ns == 0 {
+            return false;
+        }
+        let closed_ns = conn.closed_ns;
+        self.counts.ends.graceful += 1;
+        self.closing -= 1;
+        self.record(Step::Close, now_ns.saturating_sub(closed_ns));
+        if let Some(operation) = self.pop_operation(index) {
+            self.complete(&operation, now_ns);
+        }
+        self.connections.remove(index);
+        true
+    }
+
     /// A connection that has had all its requests is closed behind the last reply.
     fn close_if_idle<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
         if self
@@ -252,7 +285,12 @@ impl LoadClient {
     pub(super) fn close<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
         self.set_stage(index, Stage::Closing, cx.now().as_ns());
         if let Some(conn) = self.connections.get(index) {
+            // The operations of others have a line of their own; what is kept is closed at the end, which has a limit of its own.
+            let is_watched = conn.depth > 0 || self.plan.work.keeps();
             cx.close(conn.id);
+            if !is_watched {
+                self.arm(cx, index);
+            }
         }
     }
 

@@ -165,7 +165,6 @@ impl LoadClient {
         self.counts.reused.begun += u64::from(is_reused);
         let conn = Connection::opening(id, now_ns, wanted.target, is_reused);
         self.connections.fill(wanted.index, conn);
-        self.arm(cx, wanted.index);
         Ok(wanted.index)
     }
 }
