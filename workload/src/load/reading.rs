@@ -27,13 +27,20 @@ enum Next {
 
 impl LoadClient {
     /// Reads what has come.
+    #[inline]
     pub(super) fn read<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, index: u32) {
         loop {
             match self.read_expected(cx, id, index) {
                 Some(0) => return,
-                Some(_) => continue,
-                None => {}
+                Some(_) => {}
+                None => return self.read_any(cx, id, index),
             }
+        }
+    }
+
+    /// Reads what has come, whatever it is.
+    fn read_any<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, index: u32) {
+        loop {
             let Some(&conn) = self.connections.get(index) else {
                 return;
             };

@@ -140,23 +140,14 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Takes a place; gives the value back when there is none.
-    pub(super) fn insert(&mut self, value: T) -> Result<u32, T> {
-        match self.reserve() {
-            Some(index) => {
-                self.fill(index, value);
-                Ok(index)
-            }
-            None => Err(value),
-        }
-    }
-
     /// Takes a place for a value that is still to be made: it is [filled](Slab::fill) or [released](Slab::release).
+    #[inline]
     pub(super) fn reserve(&mut self) -> Option<u32> {
         self.free.pop()
     }
 
     /// Puts a value into a reserved place.
+    #[inline]
     pub(super) fn fill(&mut self, index: u32, value: T) {
         if let Some(place) = self.places.get_mut(index as usize) {
             *place = Some(value);
@@ -168,6 +159,7 @@ impl<T> Slab<T> {
         self.free.push(index);
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.places.get_mut(index as usize)?.take();
         if value.is_some() {

@@ -245,6 +245,7 @@ impl LoadClient {
         self.last_begun_ns = Some(now_ns);
     }
 
+    #[inline]
     pub(super) fn push_operation(
         &mut self,
         now: Instant,
@@ -254,37 +255,14 @@ impl LoadClient {
     ) {
         let now_ns = now.as_ns();
         self.note_beginning(now_ns, due_ns, is_timed);
-        let operation = Operation {
-            due_ns,
-            begun_ns: now_ns,
-            sent_ns: 0,
-            body_len: 0,
-            next: NONE,
-            conn: index,
-            older: NONE,
-            newer: NONE,
-            request,
-            status: 0,
-            reading: match self.fixed.get(usize::from(request)) {
-                Some(fixed) => fixed.reading,
-                None => Reading::Head,
-            },
-            has_begun_reply: false,
-            closes: false,
-            is_timed,
-            opens: self
-                .connections
-                .get(index)
-                .is_some_and(|conn| conn.asked == 0 && conn.connect_ns == now_ns),
-        };
         // Callers have seen that there is room.
-        let Ok(place) = self.operations.insert(operation) else {
+        let Some(place) = self.operations.reserve() else {
             return self.counts.fail(Fault::TableFull);
         };
-        self.line.push(&mut self.operations, place);
         let Some(conn) = self.connections.get_mut(index) else {
-            return;
+            return self.operations.release(place);
         };
+        let opens = conn.asked == 0 && conn.connect_ns == now_ns;
         let last = core::mem::replace(&mut conn.last, place);
         conn.depth += 1;
         conn.asked = conn.asked.saturating_add(1);
@@ -293,6 +271,27 @@ impl LoadClient {
         } else if let Some(before) = self.operations.get_mut(last) {
             before.next = place;
         }
+        let fixed = self.fixed.get(usize::from(request));
+        let reading = fixed.map_or(Reading::Head, |fixed| fixed.reading);
+        let older = self.line.push(&mut self.operations, place);
+        let operation = Operation {
+            due_ns,
+            begun_ns: now_ns,
+            sent_ns: 0,
+            body_len: 0,
+            next: NONE,
+            conn: index,
+            older,
+            newer: NONE,
+            request,
+            status: 0,
+            reading,
+            has_begun_reply: false,
+            closes: false,
+            is_timed,
+            opens,
+        };
+        self.operations.fill(place, operation);
     }
 
     /// Sends the requests of all operations of a connection that were not sent.

@@ -75,7 +75,10 @@ impl App for LoadClient {
         };
         if !self.plan.requests.is_empty() {
             self.ask_first(cx, (index, id));
-            return self.list_if_free(index);
+            if !matches!(self.plan.work, Work::Connect(_)) {
+                self.list_if_free(index);
+            }
+            return;
         }
         // A connection that asks nothing has done its work.
         operation.reading = Reading::Over;

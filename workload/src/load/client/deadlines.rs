@@ -24,17 +24,15 @@ impl Line {
         newest: NONE,
     };
 
-    /// This operation has just begun.
+    /// The operation of this place has just begun. Says which one is before it.
     #[inline]
-    pub(super) fn push(&mut self, operations: &mut Slab<Operation>, place: u32) {
+    pub(super) fn push(&mut self, operations: &mut Slab<Operation>, place: u32) -> u32 {
         let older = core::mem::replace(&mut self.newest, place);
         match operations.get_mut(older) {
             Some(before) => before.newer = place,
             None => self.oldest = place,
         }
-        if let Some(operation) = operations.get_mut(place) {
-            operation.older = older;
-        }
+        older
     }
 
     /// This operation, which is in no slab any more, has ended.

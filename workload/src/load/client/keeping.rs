@@ -95,16 +95,15 @@ impl LoadClient {
 
     /// The peer has closed: what was asked and not answered failed; a connection that was kept broke.
     pub(super) fn on_peer_end<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        let Some(&conn) = self.connections.get(index) else {
+        let conn = self.connections.get(index);
+        let Some((stage, first)) = conn.map(|conn| (conn.stage, conn.first)) else {
             return;
         };
-        if conn.stage == Stage::Closing {
+        if stage == Stage::Closing {
             return;
         }
-        let is_over = self
-            .operations
-            .get(conn.first)
-            .is_none_or(|operation| operation.reading == Reading::Over);
+        let first = self.operations.get(first);
+        let is_over = first.is_none_or(|first| matches!(first.reading, Reading::Over));
         if is_over {
             self.note_broken(index, Fault::EndedEarly);
             self.close(cx, index);
