@@ -33,6 +33,7 @@ pub fn complete_connections(
             reply: ReplyPlan::Http { to_head: false },
             checksum: Some(BodyChecksum::crc32c_of(body)),
         }],
+        times_steps: false,
         apart: shape == Shape::Plain,
         accepted: 200..=200,
         tuples: Some(sources),
@@ -66,6 +67,7 @@ pub fn single_bytes(
         }),
         operations: under_way,
         at_random: true,
+        times_steps: false,
         tuples: Some(sources),
         seed,
         ..LoadPlan::closed_loop(target, Work::Request, connections)

@@ -333,6 +333,7 @@ impl RunPlan {
             },
             pipeline: args.pipeline,
             requests_per_connection: args.requests_per_connection,
+            times_steps: true,
             times_from_syn: args.profile.is_some(),
             apart: false,
             at_random: false,

@@ -63,7 +63,7 @@ impl LoadClient {
         operation.body_len = whole.body_len;
         let operation = *operation;
         self.record_first_byte(cx.now().as_ns(), &operation);
-        self.on_judged(cx, index, (place, &operation), wrong);
+        self.on_judged(cx, (id, index), (place, &operation), wrong);
         Some(left)
     }
 

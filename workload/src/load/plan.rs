@@ -167,6 +167,8 @@ pub struct LoadPlan {
     pub pipeline: u16,
     /// [`Work::Request`]: we close a connection after so many requests; `None` keeps it. At least 1.
     pub requests_per_connection: Option<u32>,
+    /// Time each step of an operation, not only the whole.
+    pub times_steps: bool,
     /// Time the first reply of each connection from its SYN as well.
     pub times_from_syn: bool,
     /// Nothing shares a segment with anything else: the request follows the handshake's last ACK a turn later, and our FIN the ACK of
@@ -219,6 +221,7 @@ impl LoadPlan {
             operations: connections,
             pipeline: 1,
             requests_per_connection: None,
+            times_steps: true,
             times_from_syn: false,
             apart: false,
             at_random: false,

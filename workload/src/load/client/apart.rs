@@ -7,7 +7,7 @@ use stack::nic::Nic;
 
 use super::LoadClient;
 use crate::load::LoadConn;
-use crate::load::under_way::Stage;
+use crate::load::under_way::{NONE, Stage};
 use crate::next_turn::NextTurn;
 
 /// Connections that wait for the next turn, by place and name.
@@ -29,14 +29,22 @@ impl Apart {
 
 impl LoadClient {
     /// Asks on a connection that has just been established: now, or in the next turn.
+    /// `first` is the place of its oldest operation, its request, and the operation behind it.
+    #[inline]
     pub(super) fn ask_first<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
         (index, id): (u32, ConnId),
+        (first, request, next): (u32, u16, u32),
     ) {
-        match &mut self.apart {
-            Some(apart) => apart.to_ask.push((index, id)),
-            None => self.ask_all(cx, index),
+        if let Some(apart) = &mut self.apart {
+            return apart.to_ask.push((index, id));
+        }
+        if next != NONE {
+            return self.ask_all(cx, index);
+        }
+        if let Err(fault) = self.ask(cx, id, first, request) {
+            self.fail(cx, index, fault);
         }
     }
 

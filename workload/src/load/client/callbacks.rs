@@ -55,6 +55,9 @@ impl App for LoadClient {
         self.counts.established += 1;
         let (connect_ns, first, stage) = (conn.connect_ns, conn.first, conn.stage);
         let (id, is_reused) = (conn.id, conn.is_reused);
+        if stage == Stage::Opening {
+            conn.stage = Stage::Open;
+        }
         if is_reused {
             self.note_reopened(cx, id);
         }
@@ -62,7 +65,6 @@ impl App for LoadClient {
         if stage == Stage::Closing {
             return;
         }
-        self.set_stage(index, Stage::Open, now_ns);
         if let Err(fault) = self.send_proxy_header(cx, id) {
             return self.fail(cx, index, fault);
         }
@@ -74,7 +76,8 @@ impl App for LoadClient {
             return self.on_free(cx, index);
         };
         if !self.plan.requests.is_empty() {
-            self.ask_first(cx, (index, id));
+            let first = (first, operation.request, operation.next);
+            self.ask_first(cx, (index, id), first);
             if !matches!(self.plan.work, Work::Connect(_)) {
                 self.list_if_free(index);
             }
@@ -116,9 +119,16 @@ impl App for LoadClient {
         if self.direction().is_some() {
             return self.on_stream_end(cx, id, state.0);
         }
-        if cx.unread_len(id) > 0 || !self.has_all(state.0) {
-            self.read_to_end(cx, id, state.0);
+        if matches!(self.plan.work, Work::Connect(_))
+            && cx.unread_len(id) == 0
+            && let Some(stage) = self.stage_with_all(state.0)
+        {
+            if stage != Stage::Closing {
+                self.close(cx, state.0);
+            }
+            return;
         }
+        self.read_to_end(cx, id, state.0);
         self.on_peer_end(cx, state.0);
     }
 

@@ -113,7 +113,10 @@ impl LoadClient {
 
     #[inline]
     pub(in crate::load) fn record(&mut self, step: Step, time_ns: u64) {
-        self.measure(step).record(time_ns);
+        let is_whole = matches!(step, Step::Operation | Step::Scheduled);
+        if is_whole || self.plan.times_steps {
+            self.measure(step).record(time_ns);
+        }
     }
 
     /// The first bytes of the reply of an operation are there.
@@ -130,29 +133,27 @@ impl LoadClient {
 
     /// The reply of the oldest operation is whole.
     pub(in crate::load) fn on_reply<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        let Some(place) = self.connections.get(index).map(|conn| conn.first) else {
+        let conn = self.connections.get(index);
+        let Some((id, place)) = conn.map(|conn| (conn.id, conn.first)) else {
             return;
         };
         let Some(&operation) = self.operations.get(place) else {
             return;
         };
         let wrong = self.fault_of_reply(place, &operation);
-        self.on_judged(cx, index, (place, &operation), wrong);
+        self.on_judged(cx, (id, index), (place, &operation), wrong);
     }
 
     /// The reply of the oldest operation of a connection is whole, and right unless `wrong` says something else.
     pub(in crate::load) fn on_judged<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
-        index: u32,
+        (id, index): (ConnId, u32),
         (place, operation): (u32, &Operation),
         wrong: Option<Fault>,
     ) {
         self.counts.replies += 1;
         let now_ns = cx.now().as_ns();
-        let Some(id) = self.connections.get(index).map(|conn| conn.id) else {
-            return;
-        };
         if let Some(operation) = self.operations.get_mut(place) {
             operation.reading = Reading::Over;
         }
@@ -239,32 +240,39 @@ impl LoadClient {
         }
     }
 
-    /// Whether the reply of the only operation of a connection is whole.
+    /// The stage of a connection whose only operation has had its whole reply; `None` for any other.
     #[inline]
-    pub(super) fn has_all(&self, index: u32) -> bool {
-        let first = self.connections.get(index).map(|conn| conn.first);
-        let operation = first.and_then(|first| self.operations.get(first));
-        operation.is_some_and(|first| first.next == NONE && matches!(first.reading, Reading::Over))
+    pub(super) fn stage_with_all(&self, index: u32) -> Option<Stage> {
+        let conn = self.connections.get(index)?;
+        (conn.depth == 1 && self.is_over(conn.first)).then_some(conn.stage)
+    }
+
+    #[inline]
+    fn is_over(&self, place: u32) -> bool {
+        let operation = self.operations.get(place);
+        operation.is_some_and(|operation| matches!(operation.reading, Reading::Over))
     }
 
     /// A connection of [`Work::Connect`] that has done its work ends by FIN of both sides, as it should; false for any other, of which
     /// nothing was counted then.
     #[inline]
     pub(super) fn end_in_order(&mut self, index: u32, now_ns: u64) -> bool {
-        if !matches!(self.plan.work, Work::Connect(_)) || !self.has_all(index) {
+        if !matches!(self.plan.work, Work::Connect(_)) {
             return false;
         }
         let Some(conn) = self.connections.get(index) else {
             return false;
         };
-        if !conn.was_established || conn.stage != Stage::Closing || conn.closed_ns == 0 {
+        let is_closed = conn.was_established && conn.stage == Stage::Closing && conn.closed_ns > 0;
+        if !is_closed || conn.depth != 1 || !self.is_over(conn.first) {
             return false;
         }
-        let closed_ns = conn.closed_ns;
+        let (first, closed_ns) = (conn.first, conn.closed_ns);
         self.counts.ends.graceful += 1;
         self.closing -= 1;
         self.record(Step::Close, now_ns.saturating_sub(closed_ns));
-        if let Some(operation) = self.pop_operation(index) {
+        if let Some(operation) = self.operations.remove(first) {
+            self.line.remove(&mut self.operations, &operation);
             self.complete(&operation, now_ns);
         }
         self.connections.remove(index);
@@ -283,14 +291,19 @@ impl LoadClient {
     }
 
     pub(super) fn close<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        self.set_stage(index, Stage::Closing, cx.now().as_ns());
-        if let Some(conn) = self.connections.get(index) {
-            // The operations of others have a line of their own; what is kept is closed at the end, which has a limit of its own.
-            let is_watched = conn.depth > 0 || self.plan.work.keeps();
-            cx.close(conn.id);
-            if !is_watched {
-                self.arm(cx, index);
-            }
+        let Some(conn) = self.connections.get_mut(index) else {
+            return;
+        };
+        // The operations of others have a line of their own; what is kept is closed at the end, which has a limit of its own.
+        let (id, is_watched) = (conn.id, conn.depth > 0 || self.plan.work.keeps());
+        if conn.stage != Stage::Closing {
+            conn.stage = Stage::Closing;
+            conn.closed_ns = cx.now().as_ns();
+            self.closing += 1;
+        }
+        cx.close(id);
+        if !is_watched {
+            self.arm(cx, index);
         }
     }
 

@@ -61,11 +61,14 @@ impl LoadClient {
 
     /// A connection that was to be kept ends, or is about to, because of `fault`.
     pub(super) fn note_broken(&mut self, index: u32, fault: Fault) {
+        if !self.plan.work.keeps() {
+            return;
+        }
         let is_kept = self
             .connections
             .get(index)
             .is_some_and(|conn| conn.was_established && conn.stage == Stage::Open);
-        if self.plan.work.keeps() && is_kept {
+        if is_kept {
             self.counts.broken[fault as usize] += 1;
         }
     }
