@@ -109,7 +109,7 @@ impl LoadClient {
         if let Some(operation) = self.operations.get_mut(place) {
             operation.has_begun_reply = true;
         }
-        self.record_first_byte(now_ns, operation);
+        self.record_first_byte(now_ns, &operation.timing());
     }
 
     fn head<N: Nic>(
@@ -246,7 +246,6 @@ impl LoadClient {
         let Some(operation) = self.operations.get_mut(place) else {
             return Ok(Next::Wait);
         };
-        operation.body_len += len as u64;
         operation.reading = Reading::Body(framing);
         let is_over = match framing {
             Framing::Length(left) => left == 0,

@@ -30,8 +30,6 @@ pub(super) struct Operation {
     pub(super) begun_ns: u64,
     /// When its request was sent; 0 while it was not.
     pub(super) sent_ns: u64,
-    /// Bytes of the body so far.
-    pub(super) body_len: u64,
     /// The next one on the same connection.
     pub(super) next: u32,
     /// Its connection.
@@ -51,6 +49,30 @@ pub(super) struct Operation {
     pub(super) is_timed: bool,
     /// Its connection was opened for it.
     pub(super) opens: bool,
+}
+
+/// The times of an operation up to now, and which of them count. Copied alone: all of an operation would be loaded over what was just
+/// stored into it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) due_ns: u64,
+    pub(super) begun_ns: u64,
+    pub(super) sent_ns: u64,
+    pub(super) is_timed: bool,
+    pub(super) opens: bool,
+}
+
+impl Operation {
+    #[inline]
+    pub(super) const fn timing(&self) -> Timing {
+        Timing {
+            due_ns: self.due_ns,
+            begun_ns: self.begun_ns,
+            sent_ns: self.sent_ns,
+            is_timed: self.is_timed,
+            opens: self.opens,
+        }
+    }
 }
 
 /// The state of a connection.
@@ -159,13 +181,15 @@ impl<T> Slab<T> {
         self.free.push(index);
     }
 
+    /// Gives back a place and its value.
     #[inline]
-    pub(super) fn remove(&mut self, index: u32) -> Option<T> {
-        let value = self.places.get_mut(index as usize)?.take();
-        if value.is_some() {
+    pub(super) fn free(&mut self, index: u32) {
+        if let Some(place) = self.places.get_mut(index as usize)
+            && place.is_some()
+        {
+            *place = None;
             self.free.push(index);
         }
-        value
     }
 
     #[inline]

@@ -278,7 +278,6 @@ impl LoadClient {
             due_ns,
             begun_ns: now_ns,
             sent_ns: 0,
-            body_len: 0,
             next: NONE,
             conn: index,
             older,

@@ -191,9 +191,9 @@ impl App for LoadClient {
             && let Some(operation) = self.operations.get(conn.first)
             && operation.reading == Reading::Over
         {
-            let operation = *operation;
+            let timing = operation.timing();
             self.pop_operation(index);
-            self.complete(&operation, now_ns);
+            self.complete(&timing, now_ns);
         }
         let fault = Fault::of_close(reason, false).unwrap_or(Fault::EndedEarly);
         let is_kept = self.plan.work.keeps() && conn.stage == Stage::Open;
@@ -202,6 +202,6 @@ impl App for LoadClient {
         }
         self.note_broken(index, fault);
         self.fail_operations(index, fault, now_ns);
-        self.connections.remove(index);
+        self.connections.free(index);
     }
 }

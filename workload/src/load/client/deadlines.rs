@@ -35,16 +35,16 @@ impl Line {
         older
     }
 
-    /// This operation, which is in no slab any more, has ended.
+    /// The operation between these two has ended.
     #[inline]
-    pub(super) fn remove(&mut self, operations: &mut Slab<Operation>, ended: &Operation) {
-        match operations.get_mut(ended.older) {
-            Some(before) => before.newer = ended.newer,
-            None => self.oldest = ended.newer,
+    pub(super) fn close(&mut self, operations: &mut Slab<Operation>, (older, newer): (u32, u32)) {
+        match operations.get_mut(older) {
+            Some(before) => before.newer = newer,
+            None => self.oldest = newer,
         }
-        match operations.get_mut(ended.newer) {
-            Some(behind) => behind.older = ended.older,
-            None => self.newest = ended.older,
+        match operations.get_mut(newer) {
+            Some(behind) => behind.older = older,
+            None => self.newest = older,
         }
     }
 }

@@ -10,21 +10,36 @@ use super::{FailureMark, LoadClient};
 use crate::load::LoadConn;
 use crate::load::measure::{Measure, Step};
 use crate::load::plan::{CloseMode, Pace, Work};
-use crate::load::under_way::{NONE, Operation, Reading, Stage};
+use crate::load::under_way::{NONE, Operation, Reading, Stage, Timing};
 use crate::tally::Fault;
 
 impl LoadClient {
     /// Takes the oldest operation off its connection.
     pub(in crate::load) fn pop_operation(&mut self, index: u32) -> Option<Operation> {
-        let conn = self.connections.get_mut(index)?;
-        let operation = self.operations.remove(conn.first)?;
-        self.line.remove(&mut self.operations, &operation);
+        let first = self.connections.get(index)?.first;
+        let operation = *self.operations.get(first)?;
+        self.drop_operation(index);
+        Some(operation)
+    }
+
+    /// The same where nothing more is asked of it.
+    #[inline]
+    fn drop_operation(&mut self, index: u32) {
+        let Some(conn) = self.connections.get_mut(index) else {
+            return;
+        };
+        let place = conn.first;
+        let Some(operation) = self.operations.get(place) else {
+            return;
+        };
         conn.first = operation.next;
         conn.depth -= 1;
         if conn.first == NONE {
             conn.last = NONE;
         }
-        Some(operation)
+        let neighbors = (operation.older, operation.newer);
+        self.line.close(&mut self.operations, neighbors);
+        self.operations.free(place);
     }
 
     pub(super) fn set_stage(&mut self, index: u32, stage: Stage, now_ns: u64) {
@@ -121,7 +136,7 @@ impl LoadClient {
 
     /// The first bytes of the reply of an operation are there.
     #[inline]
-    pub(in crate::load) fn record_first_byte(&mut self, now_ns: u64, operation: &Operation) {
+    pub(in crate::load) fn record_first_byte(&mut self, now_ns: u64, operation: &Timing) {
         if operation.is_timed {
             self.record(Step::FirstByte, now_ns.saturating_sub(operation.sent_ns));
             if self.plan.times_from_syn && operation.opens {
@@ -141,7 +156,8 @@ impl LoadClient {
             return;
         };
         let wrong = self.fault_of_reply(place, &operation);
-        self.on_judged(cx, (id, index), (place, &operation), wrong);
+        let closes = operation.closes;
+        self.on_judged(cx, (id, index), (place, &operation.timing(), closes), wrong);
     }
 
     /// The reply of the oldest operation of a connection is whole, and right unless `wrong` says something else.
@@ -149,14 +165,11 @@ impl LoadClient {
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
         (id, index): (ConnId, u32),
-        (place, operation): (u32, &Operation),
+        (place, operation, closes): (u32, &Timing, bool),
         wrong: Option<Fault>,
     ) {
         self.counts.replies += 1;
         let now_ns = cx.now().as_ns();
-        if let Some(operation) = self.operations.get_mut(place) {
-            operation.reading = Reading::Over;
-        }
         if operation.is_timed {
             self.record(Step::Response, now_ns.saturating_sub(operation.sent_ns));
             if self.plan.times_from_syn && operation.opens {
@@ -164,8 +177,14 @@ impl LoadClient {
                 self.record(Step::SynToLastByte, time_ns);
             }
         }
-        if let (Some(fault), Work::Connect(_)) = (wrong, self.plan.work) {
-            return self.fail(cx, index, fault);
+        if let Work::Connect(_) = self.plan.work {
+            if let Some(operation) = self.operations.get_mut(place) {
+                operation.reading = Reading::Over;
+                operation.has_begun_reply = true;
+            }
+            if let Some(fault) = wrong {
+                return self.fail(cx, index, fault);
+            }
         }
         match self.plan.work {
             Work::Connect(CloseMode::Fin) => self.close_first(cx, (index, id)),
@@ -179,7 +198,7 @@ impl LoadClient {
                 }
             }
             Work::Request | Work::Hold | Work::Stream(_) => {
-                self.pop_operation(index);
+                self.drop_operation(index);
                 self.note_reply(cx, index, now_ns);
                 if let Some(fault) = wrong {
                     self.mark(cx, id, fault);
@@ -188,7 +207,7 @@ impl LoadClient {
                 } else {
                     self.complete(operation, now_ns);
                 }
-                if operation.closes {
+                if closes {
                     self.note_broken(index, Fault::EndedEarly);
                     self.fail_operations(index, Fault::EndedEarly, now_ns);
                     self.close(cx, index);
@@ -224,13 +243,13 @@ impl LoadClient {
         }
     }
 
-    pub(super) fn complete(&mut self, operation: &Operation, now_ns: u64) {
+    pub(super) fn complete(&mut self, operation: &Timing, now_ns: u64) {
         self.counts.completed += 1;
         self.counts.window_completed += u64::from(operation.is_timed);
         self.record_whole(operation, now_ns);
     }
 
-    pub(super) fn record_whole(&mut self, operation: &Operation, now_ns: u64) {
+    pub(super) fn record_whole(&mut self, operation: &Timing, now_ns: u64) {
         if !operation.is_timed {
             return;
         }
@@ -271,11 +290,13 @@ impl LoadClient {
         self.counts.ends.graceful += 1;
         self.closing -= 1;
         self.record(Step::Close, now_ns.saturating_sub(closed_ns));
-        if let Some(operation) = self.operations.remove(first) {
-            self.line.remove(&mut self.operations, &operation);
-            self.complete(&operation, now_ns);
+        if let Some(operation) = self.operations.get(first) {
+            let (timing, neighbors) = (operation.timing(), (operation.older, operation.newer));
+            self.line.close(&mut self.operations, neighbors);
+            self.operations.free(first);
+            self.complete(&timing, now_ns);
         }
-        self.connections.remove(index);
+        self.connections.free(index);
         true
     }
 
