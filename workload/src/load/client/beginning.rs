@@ -174,7 +174,9 @@ impl LoadClient {
         (due_ns, is_timed): (u64, bool),
     ) {
         match opened {
-            Ok(index) => self.push_operation(cx.now(), index, request, (due_ns, is_timed)),
+            Ok(index) => {
+                self.push_operation(cx.now(), index, request, (due_ns, is_timed));
+            }
             Err(fault) => {
                 self.note_beginning(cx.now().as_ns(), due_ns, is_timed);
                 self.counts.fail(fault);
@@ -245,6 +247,7 @@ impl LoadClient {
         self.last_begun_ns = Some(now_ns);
     }
 
+    /// Begins an operation on a connection, and says where it stands.
     #[inline]
     pub(super) fn push_operation(
         &mut self,
@@ -252,15 +255,17 @@ impl LoadClient {
         index: u32,
         request: u16,
         (due_ns, is_timed): (u64, bool),
-    ) {
+    ) -> Option<u32> {
         let now_ns = now.as_ns();
         self.note_beginning(now_ns, due_ns, is_timed);
         // Callers have seen that there is room.
         let Some(place) = self.operations.reserve() else {
-            return self.counts.fail(Fault::TableFull);
+            self.counts.fail(Fault::TableFull);
+            return None;
         };
         let Some(conn) = self.connections.get_mut(index) else {
-            return self.operations.release(place);
+            self.operations.release(place);
+            return None;
         };
         let opens = conn.asked == 0 && conn.connect_ns == now_ns;
         let last = core::mem::replace(&mut conn.last, place);
@@ -291,6 +296,7 @@ impl LoadClient {
             opens,
         };
         self.operations.fill(place, operation);
+        Some(place)
     }
 
     /// Sends the requests of all operations of a connection that were not sent.

@@ -38,6 +38,9 @@ impl LoadClient {
     /// The next request by weight, of those that go to the connection's target.
     pub(super) fn choose_for(&mut self, index: u32) -> u16 {
         let target = self.connections.get(index).map_or(0, |conn| conn.target);
+        if self.plan.targets.len() == 1 {
+            return self.choose();
+        }
         for _ in 0..64 {
             let request = self.choose();
             let of_request = self.plan.requests.get(usize::from(request));
@@ -68,11 +71,17 @@ impl LoadClient {
         let now_ns = cx.now().as_ns();
         for index in chosen {
             let conn = self.connections.get(index);
-            if conn.is_some_and(|conn| conn.stage == Stage::Open && conn.depth < self.plan.pipeline)
-            {
+            let free = conn
+                .filter(|conn| conn.stage == Stage::Open && conn.depth < self.plan.pipeline)
+                .map(|conn| conn.id);
+            if let Some(id) = free {
                 let request = self.choose_for(index);
-                self.push_operation(cx.now(), index, request, (now_ns, is_timed));
-                self.ask_all(cx, index);
+                let timing = (now_ns, is_timed);
+                if let Some(place) = self.push_operation(cx.now(), index, request, timing)
+                    && let Err(fault) = self.ask(cx, id, place, request)
+                {
+                    self.fail(cx, index, fault);
+                }
             }
         }
     }

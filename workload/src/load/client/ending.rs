@@ -6,7 +6,7 @@ use stack::app::ConnId;
 use stack::app::Cx;
 use stack::nic::Nic;
 
-use super::{FailureMark, LoadClient};
+use super::{FailureMark, LoadClient, Phase};
 use crate::load::LoadConn;
 use crate::load::measure::{Measure, Step};
 use crate::load::plan::{CloseMode, Pace, Work};
@@ -211,9 +211,11 @@ impl LoadClient {
                     self.note_broken(index, Fault::EndedEarly);
                     self.fail_operations(index, Fault::EndedEarly, now_ns);
                     self.close(cx, index);
-                } else if self.requests_left(index) == 0 {
+                } else if self.plan.requests_per_connection.is_some()
+                    && self.requests_left(index) == 0
+                {
                     self.close_if_idle(cx, index);
-                } else {
+                } else if !self.plan.at_random || self.phase == Phase::Finishing {
                     self.on_free(cx, index);
                 }
             }
