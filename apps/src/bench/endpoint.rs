@@ -205,7 +205,7 @@ impl Progress {
         }
     }
 
-    /// Of a client of `load`, whose counts are told elsewhere.
+    /// Of a client of `load`, whose operations are counted in `ClientProgress`.
     pub(super) fn of_load(progress: &LoadProgress) -> Self {
         let counters = &progress.counters;
         Self {

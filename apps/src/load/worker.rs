@@ -18,7 +18,7 @@ use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Steered, Worker};
 use workload::load::{Backends, Interval, LoadClient, LoadCounts, LoadPlan, Measures};
 
-use super::failures::Recording;
+use super::failures::FrameRecording;
 use super::trial::TrialShape;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -180,7 +180,7 @@ pub(crate) struct LoadWorker {
     worker: Worker<DpdkNic, LoadClient>,
     clock: Clock,
     /// The frames of its connections, to be kept of those that fail.
-    recording: Option<Arc<Mutex<Recording>>>,
+    recording: Option<Arc<Mutex<FrameRecording>>>,
 }
 
 impl LoadWorker {
@@ -193,7 +193,7 @@ impl LoadWorker {
         plan: LoadPlan,
         (config, secrets): (Arc<Config>, &Secrets),
         (end, steered): (RingEnd<dpdk::Mbuf>, Steered),
-        (clock, recording): (Clock, Option<Arc<Mutex<Recording>>>),
+        (clock, recording): (Clock, Option<Arc<Mutex<FrameRecording>>>),
     ) -> Result<Self, Failure> {
         let client = LoadClient::new(plan);
         let mut worker = Worker::with_app(

@@ -127,7 +127,9 @@ impl LoadClient {
         let target = self.next_target;
         self.next_target = (target + 1) % self.plan.targets.len().max(1);
         let opened = self.open(cx, target as u16);
-        if let Ok(index) = opened {
+        if let Ok(index) = opened
+            && !self.plan.at_random
+        {
             self.arm(cx, index);
         }
         opened.is_ok()
@@ -422,7 +424,7 @@ impl LoadClient {
 
     /// Stops the connection's timer: nothing is waited for. A kept connection would hear of it for nothing.
     pub(super) fn disarm<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        if (self.plan.work.keeps() || self.plan.at_random)
+        if self.plan.work.keeps()
             && let Some(conn) = self.connections.get_mut(index)
             && conn.has_timer
         {
