@@ -407,9 +407,9 @@ impl BenchArgs {
         }
     }
 
-    /// `connect`: whether no segments are combined.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.mode == Mode::Connect && self.shape == ShapeArg::Plain
+    /// Whether the endpoint has the services of `serve`.
+    pub(crate) fn is_served(&self) -> bool {
+        self.mode == Mode::Connect && self.shape == ShapeArg::Piggyback
     }
 
     /// Whether both sides are in this process.

@@ -1,5 +1,5 @@
-//! `bench connect` and `bench request`: the client of `load` and the services of `serve` on the two sides of the link, each on its own
-//! core.
+//! `bench connect` and `bench request`: the client of `load` on one side of the link, the http of `serve` or the least server that can
+//! answer on the other, each on its own core.
 //!
 //! It must never print a rate that holds a connection or reply that was not verified.
 
@@ -32,9 +32,9 @@ use report::Report;
 /// [`Failure`] when the run could not be made.
 pub(super) fn run(args: &BenchArgs, stop: &Stop) -> Result<Report, Failure> {
     let near = |near: NearSide<'_>| course::run(args, stop, near);
-    let (course, sides) = match (args.is_ring(), args.is_plain()) {
-        (true, false) => ring::run(args, endpoint, near)?,
-        (true, true) => ring::run(args, plain_endpoint, near)?,
+    let (course, sides) = match (args.is_ring(), args.is_served()) {
+        (true, true) => ring::run(args, endpoint, near)?,
+        (true, false) => ring::run(args, least_endpoint, near)?,
         (false, _) => memif::run(args, stop, near, |_, _| Ok(()))?,
     };
     let report = Report::new(args, course, sides);
@@ -42,7 +42,7 @@ pub(super) fn run(args: &BenchArgs, stop: &Stop) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// The server: a worker with the services of `serve`.
+/// The server of `connect`: a worker with the services of `serve`.
 ///
 /// # Errors
 /// [`Failure::Run`] when there is not enough memory.
@@ -56,17 +56,18 @@ pub(super) fn endpoint(
     built(services, (queues, args, memory_line, clock))
 }
 
-/// The server of `--shape plain`: one that answers a turn late and closes second, which no service of `serve` does.
+/// The least server: of `--shape plain`, which answers a turn late as no service does, and of `request`, where what an echo that copies
+/// nothing costs would be most of what is measured.
 ///
 /// # Errors
 /// As [`endpoint`].
-pub(super) fn plain_endpoint(
+pub(super) fn least_endpoint(
     queues: QueuePair,
     args: &BenchArgs,
     memory_line: &str,
     clock: Clock,
 ) -> Result<(Endpoint<Side>, Ready), Failure> {
-    built(plan::plain_server(args), (queues, args, memory_line, clock))
+    built(plan::least_server(args), (queues, args, memory_line, clock))
 }
 
 fn built<A: ReportsProgress>(

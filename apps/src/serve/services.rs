@@ -68,7 +68,7 @@ pub(crate) struct Services {
 
 impl Services {
     /// Bytes of state for each connection.
-    pub(crate) const STATE_BYTES: usize = size_of::<Conn>();
+    pub(super) const STATE_BYTES: usize = size_of::<Conn>();
 
     /// The services of these places, whose listeners are in the same order, one for each port.
     pub(crate) fn new(listens: &[Listen], clock: WallClock) -> Self {

@@ -85,8 +85,9 @@ pub(super) enum Stage {
     Closing,
 }
 
-/// A connection.
+/// A connection, in one cache line.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 pub(super) struct Connection {
     pub(super) id: ConnId,
     /// When it was asked for.
@@ -117,6 +118,8 @@ pub(super) struct Connection {
     /// Bulk: something came.
     pub(super) has_received: bool,
 }
+
+const _: () = assert!(size_of::<Option<Connection>>() == 64);
 
 impl Connection {
     /// A connection that is asked for now.

@@ -26,7 +26,6 @@ use crate::load::{LoadLine, LoadPhase, LoadPhases, LoadTotals, LoadWorker};
 use crate::rig::idle::{BackOff, Idle};
 use crate::rig::{self, resident_bytes};
 use crate::secrets;
-use crate::serve::Services;
 use crate::stop::Stop;
 use crate::threads::join;
 
@@ -44,7 +43,7 @@ const DRAIN_BAD_LINK_MAX: Duration = Duration::from_secs(8);
 pub(super) struct SetUp {
     pub(super) connections: u64,
     pub(super) seconds: f64,
-    /// By how much the server's process grew for each, the state of its service left out; `None` where the system doesn't say.
+    /// By how much the server's process grew for each; `None` where the system doesn't say.
     pub(super) server_bytes: Option<f64>,
     /// The same for the client, its own list of connections left out.
     pub(super) client_bytes: Option<f64>,
@@ -281,8 +280,8 @@ impl Conductor<'_> {
         }
     }
 
-    /// Bytes per connection by which server and client have grown, without what their apps keep of each. In two processes each reports
-    /// its own; in one process the growth is divided by two, since both stacks keep the same records.
+    /// Bytes per connection by which server and client have grown, without the client's own lists. In two processes each reports its own;
+    /// in one process the growth is divided by two, since both stacks keep the same records.
     fn grown(&self, connections: u64, server_now: Option<u64>) -> [Option<f64>; 2] {
         let per_connection = |before: Option<u64>, now: Option<u64>, of_app: usize| {
             let of_apps = of_app as u64 * connections;
@@ -290,14 +289,14 @@ impl Conductor<'_> {
             (connections > 0).then(|| grown as f64 / connections as f64)
         };
         let [server_before, client_before] = self.before;
-        let (of_server, of_client) = (Services::STATE_BYTES, LoadClient::CONNECTION_BYTES);
+        let of_client = LoadClient::CONNECTION_BYTES;
         if self.args.is_ring() {
-            let both = per_connection(server_before, resident_bytes(), of_server + of_client);
+            let both = per_connection(server_before, resident_bytes(), of_client);
             let half = both.map(|both| both / 2.0);
             return [half, half];
         }
         [
-            per_connection(server_before, server_now, of_server),
+            per_connection(server_before, server_now, 0),
             per_connection(client_before, resident_bytes(), of_client),
         ]
     }

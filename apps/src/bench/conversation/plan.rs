@@ -77,23 +77,24 @@ const fn shape(args: &BenchArgs) -> Shape {
     }
 }
 
-/// The services of the server: http for `connect`, echo for `request`.
+/// The service of the server.
 ///
 /// # Errors
-/// [`Failure::Run`] when they can't be read, which a test would find.
+/// [`Failure::Run`] when it can't be read, which a test would find.
 pub(super) fn services(args: &BenchArgs, wall: WallClock) -> Result<Services, Failure> {
-    let text = match args.mode {
-        Mode::Request => format!("{PORT}=echo"),
-        _ => format!("{PORT}=http,size={},idle=never", args.size),
-    };
-    let places = listens(&text).map_err(Failure::Run)?.0;
-    Ok(Services::new(&places, wall))
+    let places = listens(&format!("{PORT}=http,size={},idle=never", args.size));
+    Ok(Services::new(&places.map_err(Failure::Run)?.0, wall))
 }
 
-/// The server of `--shape plain`.
-pub(super) fn plain_server(args: &BenchArgs) -> Side {
-    let server = ConnectServer::new(shape(args), args.size, args.under_way() + SLACK);
-    Side::Connect(Box::new(server))
+/// The server that has no service.
+pub(super) fn least_server(args: &BenchArgs) -> Side {
+    match args.mode {
+        Mode::Request => Side::Request(Box::default()),
+        _ => {
+            let server = ConnectServer::new(shape(args), args.size, args.under_way() + SLACK);
+            Side::Connect(Box::new(server))
+        }
+    }
 }
 
 /// The work of the client.
@@ -112,7 +113,7 @@ pub(super) fn client_plan(args: &BenchArgs, seed: u64) -> Result<LoadPlan, Failu
 
 /// The body of each response.
 fn body(args: &BenchArgs) -> Vec<u8> {
-    if args.is_plain() {
+    if !args.is_served() {
         return http::body(args.size);
     }
     let mut body = vec![0; args.size as usize];

@@ -372,8 +372,8 @@ impl Report {
             };
             writeln!(
                 f,
-                "  table     {server:.1} bytes a connection at the endpoint, {client:.1} at the client ({how}; what the \
-                 apps keep left out)"
+                "  table     {server:.1} bytes a connection at the endpoint, {client:.1} at the client ({how}; the client's \
+                 own list left out)"
             )?;
         }
         Ok(())
