@@ -148,7 +148,7 @@ impl LimitEvidence {
             no_port: failed(Fault::NoPort) + failed(Fault::PortInUse),
             data_segments: seen("in_order") + seen("out_of_order"),
             gaps: seen("out_of_order"),
-            syn_ack_us: first_median_ns(syn_acks, late_ns)
+            syn_ack_us: first_median_ns(&syn_acks, late_ns)
                 .map(|median_ns| (syn_acks.min() as f64 / 1000.0, median_ns as f64 / 1000.0)),
             first_byte_us: us(Step::FirstByte, 50.0),
             syns: syn_acks.len(),
