@@ -14,6 +14,8 @@ use super::second::Second;
 use crate::report::reasons;
 use crate::units;
 
+/// Samples beyond a percentile without which it is not known.
+const SAMPLES_BEYOND: f64 = 10.0;
 /// Whole seconds without which nothing is known of how steady a run was.
 const SECONDS_LEAST: usize = 2;
 
@@ -83,6 +85,17 @@ impl Gates {
     /// Each gate, judged.
     pub(super) fn judge(&self, seen: &Measured<'_>) -> Vec<Judged> {
         self.0.iter().map(|gate| gate.judge(seen)).collect()
+    }
+
+    /// Of how many operations at least a trial must consist, so that each percentile is known: ten lie beyond it.
+    pub(super) fn least_operations(&self) -> u64 {
+        let each = self.0.iter().map(|gate| match gate {
+            Gate::Time { percent, .. } => {
+                (SAMPLES_BEYOND * 100.0 / (100.0 - percent)).ceil() as u64
+            }
+            _ => 0,
+        });
+        each.max().unwrap_or(0)
     }
 
     /// The gates that do not hold, in words.

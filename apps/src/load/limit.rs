@@ -218,6 +218,12 @@ impl LimitEvidence {
         }
     }
 
+    /// Whether the generator was late, and had no CPU for so long that the rest follows from it: frames that wait are refused.
+    fn is_starved(&self) -> bool {
+        let long = self.lasted.mul_f64(CPU_WAIT_SHARE).max(CPU_WAIT);
+        self.is_late() && self.cpu_wait.is_some_and(|wait| wait >= long)
+    }
+
     /// How long a worker had no CPU, where that may be why the generator was late or, in a closed loop, slow.
     fn long_cpu_wait(&self) -> Option<Duration> {
         let wait = self.cpu_wait?;
@@ -267,6 +273,7 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
         _ if seen.no_port > 0 => LoadVerdict::Ports,
         None if is_held => LoadVerdict::Held,
         Some(_) if is_held && reached && !seen.is_late() => LoadVerdict::Held,
+        Some(_) if seen.is_starved() => LoadVerdict::Generator,
         _ if seen.refused_share >= REFUSED_SHARE => LoadVerdict::Link,
         Some(_) if seen.is_late() => LoadVerdict::Generator,
         Some(_) if reached && seen.held.is_none() && seen.falls_behind() => LoadVerdict::Target,
@@ -465,6 +472,14 @@ mod tests {
         assert!(judge(&late).change.contains("more --queues"));
         let lasted = Duration::from_secs(5);
         let waits = [None, Some(Duration::from_millis(812)), Some(Duration::ZERO)];
+        // Where the generator had no CPU, frames wait in rings until they are full.
+        let both = LimitEvidence {
+            refused_share: 0.2,
+            ..late
+        };
+        assert_eq!(judge(&both).verdict, LoadVerdict::Link);
+        let starved = judge(&both.waiting(waits.into_iter(), lasted));
+        assert_eq!(starved.verdict, LoadVerdict::Generator);
         let starved = judge(&late.waiting(waits.into_iter(), lasted));
         assert!(
             starved.evidence.contains("waited 812 ms for a CPU"),

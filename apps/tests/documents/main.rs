@@ -122,8 +122,16 @@ fn of_kind(kind: Kind) -> Vec<Shown> {
 
 /// The words of a line (none is quoted for a space in it), with the values of these flags replaced, or added where they are missing.
 fn shortened(text: &str, flags: &[(&str, &str)]) -> Vec<String> {
-    let unquoted = text.replace('\'', "");
-    let mut words: Vec<String> = unquoted.split(' ').map(str::to_owned).collect();
+    // As a shell takes it apart: what stands in quotes is one word.
+    let (mut words, mut is_quoted) = (vec![String::new()], false);
+    for character in text.chars() {
+        match (character, words.last_mut()) {
+            ('\'', _) => is_quoted = !is_quoted,
+            (' ', _) if !is_quoted => words.push(String::new()),
+            (_, Some(word)) => word.push(character),
+            _ => {}
+        }
+    }
     for (flag, value) in flags {
         match words.iter().position(|word| word == flag) {
             Some(at) => words[at + 1] = (*value).to_owned(),
@@ -186,6 +194,10 @@ fn loads_of_our_own_server_run_as_they_are_shown() {
                 replace(&mut words, "-c", "2000");
             }
             replace(&mut words, "--confirm", "0.3s");
+            if line.text.contains("--find") {
+                // As many operations in a trial as its gates need.
+                replace(&mut words, "-R", "10k");
+            }
             // The times of a busy machine's generator spoil a run, and its result is shown all the same.
             let output = syncline().args(&words[1..]).output().expect("it starts");
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
