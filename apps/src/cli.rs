@@ -67,6 +67,10 @@ pub(crate) enum Command {
     /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package
     /// brings those of bash, zsh and fish.
     Completions(packaging::CompletionsArgs),
+    /// Keep the command of `load --with`, and end it with the run
+    #[cfg(feature = "dpdk")]
+    #[command(hide = true)]
+    Keep(load::KeepArgs),
     /// Write the manual pages, one for each command
     #[command(hide = true)]
     Man(packaging::ManArgs),

@@ -45,6 +45,7 @@ mod limit;
 mod report;
 
 pub(crate) use args::LoadArgs;
+pub(crate) use companion::{KeepArgs, keep};
 
 use std::net::SocketAddr;
 

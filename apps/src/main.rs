@@ -98,6 +98,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         #[cfg(not(feature = "dpdk"))]
         Command::Doctor(left_out) => Err(left_out.failure("doctor")),
+        #[cfg(feature = "dpdk")]
+        Command::Keep(args) => return load::keep(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Report(args) => page::run(&args),

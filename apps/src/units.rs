@@ -127,6 +127,22 @@ pub(crate) fn short_time(us: f64) -> String {
     }
 }
 
+/// A rate of so many frames a second, in the unit that suits it: 200 pps, 10.0 kpps, 1.234 Mpps.
+#[cfg(feature = "dpdk")]
+pub(crate) fn short_rate(pps: f64) -> String {
+    match pps {
+        pps if pps < 1e3 => format!("{pps:.0} pps"),
+        pps if pps < 1e6 => format!("{:.1} kpps", pps / 1e3),
+        pps => format!("{:.3} Mpps", pps / 1e6),
+    }
+}
+
+/// As [`short_time`].
+#[cfg(feature = "dpdk")]
+pub(crate) fn short_duration(time: Duration) -> String {
+    short_time(time.as_secs_f64() * 1e6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +226,22 @@ mod tests {
         for text in ["", "%", "1", "0.01", "-1%", "1 %", "0.00001%"] {
             assert_eq!(share_ppm(text), None, "{text}");
         }
+    }
+
+    #[cfg(feature = "dpdk")]
+    #[test]
+    fn measured_times_and_rates_are_rounded_in_the_unit_that_suits_them() {
+        for (ns, text) in [
+            (0, "0us"),
+            (4_911, "5us"),
+            (999_400, "999us"),
+            (4_911_103, "4.91ms"),
+            (2_004_911_103, "2.00s"),
+        ] {
+            assert_eq!(short_duration(Duration::from_nanos(ns)), text);
+        }
+        let rates = [199.6, 9_990.0, 1_234_567.0].map(short_rate);
+        assert_eq!(rates, ["200 pps", "10.0 kpps", "1.235 Mpps"]);
     }
 
     #[test]

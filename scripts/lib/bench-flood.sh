@@ -14,6 +14,8 @@ readonly flood_wanted=0.95
 start_testpmd() {
     local file=$1 cpu=$2 prefix=$3 role=$4
     shift 4
+    # There before it is looked into: on a busy machine the process in the background makes it late.
+    : >"$file"
     stdbuf -oL dpdk-testpmd "--lcores=0@$cpu,1@$cpu" --no-huge -m 256 --no-pci --no-telemetry \
         "--file-prefix=syncline-bench-$$-$prefix" "--vdev=net_memif0,role=$role,socket=$socket,socket-abstract=no,$options" \
         -- --auto-start "--burst=$burst_frames" --nb-cores=1 --rxd=1024 --txd=1024 --total-num-mbufs=16384 "$@" \

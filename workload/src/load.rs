@@ -27,6 +27,8 @@ mod under_way;
 mod client;
 // Reading replies.
 mod reading;
+// The same in one step, where a reply is as expected.
+mod expected;
 
 pub use backends::{Backend, Backends};
 pub use checksum::{BodyChecksum, ChecksumError};

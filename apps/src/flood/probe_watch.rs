@@ -8,6 +8,7 @@ use super::phase::Phase;
 use super::probe::{ProbeProgress, ProbeTally};
 use crate::console;
 use crate::mailbox::Mailbox;
+use crate::units;
 
 /// The control thread's line to the probe.
 #[derive(Debug)]
@@ -97,8 +98,8 @@ fn percentile(tally: &ProbeTally) -> String {
     [99.9, 99.0, 90.0, 50.0]
         .into_iter()
         .find_map(|percent| {
-            let value = tally.latency.percentile(percent)?;
-            Some(format!(", p{percent} {value:?}"))
+            let value = units::short_duration(tally.latency.percentile(percent)?);
+            Some(format!(", p{percent} {value}"))
         })
         .unwrap_or_default()
 }

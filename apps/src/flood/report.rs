@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::report::Envelope;
 use crate::rig::{NicReport, Reach};
 use crate::traffic::{FloodPlan, Matrix, Outcome, OutcomeRow, Tally};
+use crate::units;
 
 // The result of the probe.
 mod probe;
@@ -325,12 +326,12 @@ impl fmt::Display for FloodReport {
         )?;
         let offered = self.offered_pps.map_or_else(
             || "as many as are taken".to_owned(),
-            |rate| format!("{:.3} Mpps", rate as f64 / 1e6),
+            |rate| units::short_rate(rate as f64),
         );
         writeln!(
             f,
-            "  rate      offered {offered}, sent {:.3} Mpps",
-            self.sent_pps / 1e6
+            "  rate      offered {offered}, sent {}",
+            units::short_rate(self.sent_pps)
         )?;
         writeln!(
             f,

@@ -58,8 +58,16 @@ impl AddressRange {
     }
 }
 
-/// The longest prefix that holds both addresses.
+/// The longest prefix that holds both addresses, neither of which is its first or last one where those are no hosts' (IPv4, up to /30).
 pub(super) fn common_prefix_len(one: IpAddr, other: IpAddr) -> u32 {
     let differing = number(one) ^ number(other);
-    bits(one) - (128 - differing.leading_zeros())
+    let mut len = bits(one) - (128 - differing.leading_zeros());
+    let is_host = |address: IpAddr, len: u32| {
+        let last = (1 << (bits(address) - len)) - 1;
+        !address.is_ipv4() || len > 30 || ![0, last].contains(&(number(address) & last))
+    };
+    while len > 0 && !(is_host(one, len) && is_host(other, len)) {
+        len -= 1;
+    }
+    len
 }

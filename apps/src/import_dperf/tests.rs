@@ -78,6 +78,10 @@ fn a_client_of_connections_is_a_load() {
     );
     // 10 k/s × 60 s are more than one address and one target have.
     assert_eq!(lost(&translation), ["5 cps 10000"]);
+    // .3 is no host of a /30, and .1 and .3 are in no longer prefix.
+    let near = CLIENT.replace("198.18.0.100   198.18.0.27", "198.18.0.3 198.18.0.1");
+    assert_ne!(near, CLIENT);
+    assert!(translate(&near).commands[0].contains(" --ip 198.18.0.3/29 "));
     let more = CLIENT.replace("198.18.0.100    1", "198.18.0.101    10");
     let translation = translate(&more);
     assert_eq!(lost(&translation), [] as [&str; 0]);

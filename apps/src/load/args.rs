@@ -119,8 +119,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum, default_value = "fin")]
     pub(crate) close: Close,
 
-    /// With --workload hold: send a request on every connection once in this time, spread evenly, and verify its reply
-    /// [default: connections stay idle]
+    /// With --workload hold: send a request on every connection once in this time, spread evenly, and verify its reply;
+    /// less than the server's idle timeout (`syncline serve`: 75s) [default: connections stay idle]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) verify_every: Option<Duration>,
 

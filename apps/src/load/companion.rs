@@ -1,19 +1,17 @@
 //! [`Companion`]: the command of `--with`, the server to be measured, in the run's network namespace.
 //!
-//! It must never outlive the run, and never be waited for without an end.
+//! It must never outlive the run, however that ends, and never be waited for without an end: a process of its own keeps it
+//! ([`keep`]).
+
+// The process that keeps the command.
+mod keeper;
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::prctl::set_child_subreaper;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
-use procfs_core::FromRead as _;
-use procfs_core::process::Stat;
-
+pub(crate) use self::keeper::{KeepArgs, keep};
 use crate::clock;
 use crate::console;
 use crate::failure::Failure;
@@ -21,8 +19,8 @@ use crate::stop::Stop;
 
 /// How long it may take until it listens.
 const START_MAX: Duration = Duration::from_secs(10);
-/// How long it may take to end.
-const END_MAX: Duration = Duration::from_secs(2);
+/// How long the keeper may take to end: as long as it gives its command, and a second.
+const END_MAX: Duration = keeper::END_MAX.saturating_add(Duration::from_secs(1));
 const LOOK: Duration = Duration::from_millis(20);
 /// The state LISTEN in /proc/net/tcp.
 const LISTEN: &str = "0A";
@@ -30,40 +28,31 @@ const LISTEN: &str = "0A";
 /// A command that runs.
 #[derive(Debug)]
 pub(super) struct Companion {
-    child: Child,
+    /// It ends when its stdin does, which the kernel closes where this process is killed.
+    keeper: Child,
     command: String,
-    /// Children of this process that are not the command's.
-    others: Vec<Pid>,
 }
 
 impl Companion {
     /// Starts `command` by the shell, in a process group of its own. What it prints goes to stderr. Processes that it leaves behind,
-    /// such as a daemon, become children of this process, and end with the companion.
+    /// such as a daemon, end with the companion.
     ///
     /// # Errors
-    /// [`Failure::Run`] when there is no shell.
+    /// [`Failure::Run`] when the keeper can't be started.
     pub(super) fn start(command: &str) -> Result<Self, Failure> {
-        let spawn = |program: &str, before: &[&str]| {
-            Command::new(program)
-                .args(before)
-                .arg(command)
-                .stdin(Stdio::null())
-                .stdout(std::io::stderr())
-                .process_group(0)
-                .spawn()
-        };
-        let others = children();
-        // Without it (Linux before 3.4) a daemon would outlive the run.
-        let adopts = set_child_subreaper(true);
-        adopts.map_err(|error| Failure::Run(format!("--with `{command}`: prctl: {error}")))?;
-        // With setpriv (util-linux) it ends with us even where we are killed.
-        let child = spawn("setpriv", &["--pdeathsig", "TERM", "sh", "-c"])
-            .or_else(|_| spawn("sh", &["-c"]))
-            .map_err(|error| Failure::Run(format!("--with `{command}`: {error}")))?;
+        let failed = |error: std::io::Error| Failure::Run(format!("--with `{command}`: {error}"));
+        // This program, whatever has become of its file.
+        let keeper = Command::new("/proc/self/exe")
+            .arg0("syncline")
+            .args(["keep", "--", command])
+            .stdin(Stdio::piped())
+            .stdout(std::io::stderr())
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
         Ok(Self {
-            child,
+            keeper,
             command: command.to_owned(),
-            others,
         })
     }
 
@@ -84,14 +73,13 @@ impl Companion {
                 return Ok(());
             };
             stop.unless_asked()?;
-            if let Ok(Some(status)) = self.child.try_wait() {
-                if may_end && status.success() {
-                    return Ok(());
-                }
-                // A daemon's parent ends well, and the daemon listens in its own time.
-                if !status.success() || self.left_behind().is_empty() {
-                    return Err(self.ended(status));
-                }
+            // It has ended together with the processes that it left behind.
+            if let Ok(Some(status)) = self.keeper.try_wait() {
+                return if may_end && status.success() {
+                    Ok(())
+                } else {
+                    Err(self.ended(status))
+                };
             }
             if started.elapsed() >= START_MAX {
                 return Err(Failure::Run(format!(
@@ -111,96 +99,24 @@ impl Companion {
             self.command
         ))
     }
-
-    /// Processes of the command whose parents have ended: they are our children now. Those that have ended themselves are waited
-    /// for.
-    fn left_behind(&self) -> Vec<Pid> {
-        let own = Pid::from_raw(self.child.id().cast_signed());
-        let is_ours = |pid: &Pid| *pid != own && !self.others.contains(pid);
-        let runs = |pid: &Pid| {
-            let ended = waitpid(*pid, Some(WaitPidFlag::WNOHANG));
-            ended.is_ok_and(|status| status.pid().is_none())
-        };
-        children()
-            .into_iter()
-            .filter(is_ours)
-            .filter(runs)
-            .collect()
-    }
-
-    /// Ends what the command has left behind, and what that leaves behind in turn. Whether nothing is left.
-    fn end_left_behind(&self) -> bool {
-        end_by_signals(|signal, signalled| {
-            let left = self.left_behind();
-            for &pid in &left {
-                if !signalled.contains(&pid) {
-                    signalled.push(pid);
-                    // It is a child that was not waited for: the number is still its.
-                    let _ = kill(pid, signal);
-                }
-            }
-            left.is_empty()
-        })
-    }
-
-    /// Ends the command with its process group. Whether it has ended.
-    fn end(&mut self) -> bool {
-        // Once it has been waited for, its number may be another's.
-        if !matches!(self.child.try_wait(), Ok(None)) {
-            return true;
-        }
-        let group = Pid::from_raw(self.child.id().cast_signed());
-        end_by_signals(|signal, signalled| {
-            if signalled.is_empty() {
-                signalled.push(group);
-                // The group is the child's own, and the child was not waited for: the number is still its.
-                let _ = killpg(group, signal);
-            }
-            !matches!(self.child.try_wait(), Ok(None))
-        })
-    }
-}
-
-/// SIGTERM, and after a while SIGKILL. `have_ended` is called again and again with the signal and with those that have got it, for
-/// it to add to; whether it has said yes.
-fn end_by_signals(mut have_ended: impl FnMut(Signal, &mut Vec<Pid>) -> bool) -> bool {
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        let (started, mut signalled) = (Instant::now(), Vec::new());
-        while started.elapsed() < END_MAX {
-            if have_ended(signal, &mut signalled) {
-                return true;
-            }
-            clock::sleep(LOOK);
-        }
-    }
-    false
 }
 
 impl Drop for Companion {
     fn drop(&mut self) {
-        let has_ended = self.end();
-        if !(self.end_left_behind() && has_ended) {
-            console::log(format_args!(
-                "warning: --with `{}` did not end after SIGTERM and SIGKILL",
-                self.command
-            ));
+        // With its stdin the keeper ends, and all that it keeps.
+        drop(self.keeper.stdin.take());
+        let started = Instant::now();
+        while matches!(self.keeper.try_wait(), Ok(None)) {
+            if started.elapsed() >= END_MAX {
+                console::log(format_args!(
+                    "warning: --with `{}` did not end",
+                    self.command
+                ));
+                return;
+            }
+            clock::sleep(LOOK);
         }
     }
-}
-
-/// The children of this process.
-fn children() -> Vec<Pid> {
-    let own = std::process::id().cast_signed();
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let child = |entry: std::fs::DirEntry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        // It may end meanwhile.
-        let stat = Stat::from_file(entry.path().join("stat")).ok()?;
-        (stat.ppid == own).then(|| Pid::from_raw(pid))
-    };
-    entries.flatten().filter_map(child).collect()
 }
 
 /// Ports on which a program of this network namespace listens, of both families.
@@ -232,16 +148,5 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue\n   0: 00000000:1F90 00000000:0000 0A 00000000:00000000\n   \
                      1: 0100007F:0050 0100007F:9C40 01 00000000:00000000\n";
         assert_eq!(ports_in(table), [8080]);
-    }
-
-    #[test]
-    fn a_command_that_ends_at_once_is_said_so() {
-        let mut companion = Companion::start("exit 3").expect("a shell");
-        let stop = Stop::on_signals().expect("signals");
-        // No program listens on port 1.
-        let error = companion
-            .wait_until_ready((&[([198, 18, 0, 1], 1).into()], false), &stop)
-            .expect_err("it has ended");
-        assert!(error.to_string().contains("exit status: 3"), "{error}");
     }
 }

@@ -14,6 +14,8 @@ use super::second::Second;
 use crate::report::reasons;
 use crate::units;
 
+/// Samples beyond a percentile without which it is not known.
+const SAMPLES_BEYOND: f64 = 10.0;
 /// Whole seconds without which nothing is known of how steady a run was.
 const SECONDS_LEAST: usize = 2;
 
@@ -83,6 +85,17 @@ impl Gates {
     /// Each gate, judged.
     pub(super) fn judge(&self, seen: &Measured<'_>) -> Vec<Judged> {
         self.0.iter().map(|gate| gate.judge(seen)).collect()
+    }
+
+    /// Of how many operations at least a trial must consist, so that each percentile is known: ten lie beyond it.
+    pub(super) fn least_operations(&self) -> u64 {
+        let each = self.0.iter().map(|gate| match gate {
+            Gate::Time { percent, .. } => {
+                (SAMPLES_BEYOND * 100.0 / (100.0 - percent)).ceil() as u64
+            }
+            _ => 0,
+        });
+        each.max().unwrap_or(0)
     }
 
     /// The gates that do not hold, in words.
@@ -206,8 +219,8 @@ impl Measured<'_> {
             Some(found) => {
                 let fault = (found.time > most).then(|| {
                     format!(
-                        "p{percent} of operations is {:?}, and --gate allows {most:?}",
-                        found.time
+                        "p{percent} of operations is {}, more than the {most:?} that --gate allows",
+                        units::short_duration(found.time)
                     )
                 });
                 (Some(found.time.as_nanos() as f64 / 1e3), fault)
@@ -412,7 +425,9 @@ mod tests {
         for _ in 0..100 {
             measures.of(Step::Operation).record(2_000_000);
         }
-        assert!(said("p50=1ms", &measures, false)[0].contains("allows 1ms"));
+        assert!(
+            said("p50=1ms", &measures, false)[0].contains("more than the 1ms that --gate allows")
+        );
         assert!(said("p50=3ms", &measures, false).is_empty());
         assert!(!said("p50=3ms", &measures, true).is_empty());
     }

@@ -105,6 +105,10 @@ pub(super) struct LimitEvidence {
     pub(super) repeated_syns: u64,
     /// Operations that failed, of those that were begun.
     pub(super) failed: (u64, u64),
+    /// Operations that were begun in time and had not ended when the run did.
+    pub(super) unfinished: u64,
+    /// Whether operations were completed until the run ended by itself.
+    pub(super) is_answering: bool,
     /// Connections that were to be held, and the fewest that were.
     pub(super) held: Option<(u32, u64)>,
     /// The longest that a worker was ready to run and had no CPU, and how long operations were begun.
@@ -144,12 +148,14 @@ impl LimitEvidence {
             no_port: failed(Fault::NoPort) + failed(Fault::PortInUse),
             data_segments: seen("in_order") + seen("out_of_order"),
             gaps: seen("out_of_order"),
-            syn_ack_us: first_median_ns(syn_acks, late_ns)
+            syn_ack_us: first_median_ns(&syn_acks, late_ns)
                 .map(|median_ns| (syn_acks.min() as f64 / 1000.0, median_ns as f64 / 1000.0)),
             first_byte_us: us(Step::FirstByte, 50.0),
             syns: syn_acks.len(),
             repeated_syns: syn_acks.count_between(late_ns, u64::MAX),
             failed: (counts.failed_total(), counts.begun),
+            unfinished: counts.unfinished,
+            is_answering: false,
             held: None,
             cpu_wait: None,
             lasted: Duration::ZERO,
@@ -170,15 +176,28 @@ impl LimitEvidence {
         loses || queues
     }
 
-    /// Whether so many operations failed that a higher rate shows nothing.
+    /// Whether so many operations failed, or did not end, that a higher rate shows nothing.
     fn fails_often(&self) -> bool {
         let (failed, begun) = self.failed;
-        failed as f64 > FAILED_SHARE * begun as f64
+        (failed + self.unfinished) as f64 > FAILED_SHARE * begun as f64
+    }
+
+    /// Whether the target answered until the end, and so many operations were left that it answers fewer than are due.
+    fn falls_behind(&self) -> bool {
+        self.is_answering && self.unfinished as f64 > FAILED_SHARE * self.failed.1 as f64
     }
 
     /// Whether so many SYNs had to be repeated that it is worth saying.
     fn repeats_syns(&self) -> bool {
         self.repeated_syns as f64 > REPEATED_SHARE * self.syns as f64
+    }
+
+    /// The same where it is known whether operations were completed until the run ended by itself.
+    pub(super) fn answering(self, is_answering: bool) -> Self {
+        Self {
+            is_answering,
+            ..self
+        }
     }
 
     /// The same where connections were held.
@@ -197,6 +216,12 @@ impl LimitEvidence {
             lasted,
             ..self
         }
+    }
+
+    /// Whether the generator was late, and had no CPU for so long that the rest follows from it: frames that wait are refused.
+    fn is_starved(&self) -> bool {
+        let long = self.lasted.mul_f64(CPU_WAIT_SHARE).max(CPU_WAIT);
+        self.is_late() && self.cpu_wait.is_some_and(|wait| wait >= long)
     }
 
     /// How long a worker had no CPU, where that may be why the generator was late or, in a closed loop, slow.
@@ -248,8 +273,10 @@ pub(super) fn judge(seen: &LimitEvidence) -> LoadLimit {
         _ if seen.no_port > 0 => LoadVerdict::Ports,
         None if is_held => LoadVerdict::Held,
         Some(_) if is_held && reached && !seen.is_late() => LoadVerdict::Held,
+        Some(_) if seen.is_starved() => LoadVerdict::Generator,
         _ if seen.refused_share >= REFUSED_SHARE => LoadVerdict::Link,
         Some(_) if seen.is_late() => LoadVerdict::Generator,
+        Some(_) if reached && seen.held.is_none() && seen.falls_behind() => LoadVerdict::Target,
         Some(_) if reached && seen.held.is_none() => LoadVerdict::Rate,
         Some(_) if seen.blocked_turns > 0 => LoadVerdict::Target,
         Some(_) => LoadVerdict::Generator,
@@ -312,6 +339,13 @@ fn evidence(seen: &LimitEvidence) -> String {
             "a connection was always free".to_owned()
         });
     }
+    if seen.unfinished > 0 {
+        parts.push(format!(
+            "{} of {} had not ended when the run did",
+            seen.unfinished,
+            counted(seen.failed.1, "operation")
+        ));
+    }
     if seen.no_port > 0 {
         parts.push(format!(
             "no local port was free for {}",
@@ -319,18 +353,7 @@ fn evidence(seen: &LimitEvidence) -> String {
         ));
     }
     if seen.path_is_full() {
-        if let Some((quickest, median)) = seen.syn_ack_us {
-            parts.push(format!(
-                "SYN-ACKs came after {} in the median, {} at best",
-                units::short_time(median),
-                units::short_time(quickest)
-            ));
-        }
-        parts.push(format!(
-            "{} of {} came ahead of a gap",
-            seen.gaps,
-            counted(seen.data_segments, "data segment")
-        ));
+        add_path(seen, &mut parts);
     }
     if seen.repeats_syns() {
         parts.push(format!(
@@ -356,11 +379,28 @@ fn evidence(seen: &LimitEvidence) -> String {
     parts.join(", ")
 }
 
+/// What shows that the path loses or holds up frames.
+fn add_path(seen: &LimitEvidence, parts: &mut Vec<String>) {
+    if let Some((quickest, median)) = seen.syn_ack_us {
+        parts.push(format!(
+            "SYN-ACKs came after {} in the median, {} at best",
+            units::short_time(median),
+            units::short_time(quickest)
+        ));
+    }
+    parts.push(format!(
+        "{} of {} came ahead of a gap",
+        seen.gaps,
+        counted(seen.data_segments, "data segment")
+    ));
+}
+
 fn change(verdict: LoadVerdict, seen: &LimitEvidence) -> String {
     match verdict {
         LoadVerdict::Rate if seen.fails_often() => format!(
-            "{} of {} operations failed: see why before you raise --rate",
-            seen.failed.0, seen.failed.1
+            "{} of {} failed or did not end: see why before you raise --rate",
+            seen.failed.0 + seen.unfinished,
+            counted(seen.failed.1, "operation")
         ),
         LoadVerdict::Rate => "raise --rate to find the limit".to_owned(),
         LoadVerdict::Held => "raise --connections to find the limit".to_owned(),
@@ -432,6 +472,14 @@ mod tests {
         assert!(judge(&late).change.contains("more --queues"));
         let lasted = Duration::from_secs(5);
         let waits = [None, Some(Duration::from_millis(812)), Some(Duration::ZERO)];
+        // Where the generator had no CPU, frames wait in rings until they are full.
+        let both = LimitEvidence {
+            refused_share: 0.2,
+            ..late
+        };
+        assert_eq!(judge(&both).verdict, LoadVerdict::Link);
+        let starved = judge(&both.waiting(waits.into_iter(), lasted));
+        assert_eq!(starved.verdict, LoadVerdict::Generator);
         let starved = judge(&late.waiting(waits.into_iter(), lasted));
         assert!(
             starved.evidence.contains("waited 812 ms for a CPU"),
@@ -560,6 +608,26 @@ mod tests {
                 .change
                 .contains("500 of 1000 operations failed")
         );
+        let left = LimitEvidence {
+            failed: (0, 1000),
+            unfinished: 500,
+            ..open()
+        };
+        // A target that has gone is not one that is too slow.
+        assert_eq!(judge(&left).verdict, LoadVerdict::Rate);
+        assert!(!judge(&left).change.contains("raise --rate to find"));
+        let slow = judge(&left.answering(true));
+        assert_eq!(slow.verdict, LoadVerdict::Target);
+        assert!(
+            slow.evidence
+                .contains("500 of 1000 operations had not ended"),
+            "{slow:?}"
+        );
+        let few = LimitEvidence {
+            unfinished: 5,
+            ..left
+        };
+        assert_eq!(judge(&few.answering(true)).verdict, LoadVerdict::Rate);
     }
 
     #[test]

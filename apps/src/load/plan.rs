@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use diagnose::counted;
 use dpdk::{NicSpec, PoolSizes, PortConfig};
 use stack::config::{Config, Interface};
 use stack::conn::{Capacity, Records};
@@ -253,7 +254,11 @@ impl RunPlan {
     fn config(&self, args: &LoadArgs, connections: u32) -> Result<Config, Failure> {
         let mut spec = args.link.config_spec()?;
         spec.interfaces.clone_from(&self.interfaces);
-        spec.prefixes.clone_from(&self.prefixes);
+        let own: Vec<IpAddr> = self.interfaces.iter().map(|i| i.address).collect();
+        let parts = self.prefixes.iter();
+        spec.prefixes = parts
+            .flat_map(|&prefix| sources::without(prefix, &own))
+            .collect();
         spec.tcp.two_msl = args.time_wait;
         spec.tcp.rto_min = args.rto_min;
         spec.tcp.rto_initial = spec.tcp.rto_initial.max(args.rto_min);
@@ -428,7 +433,10 @@ fn described(target: &TargetUrl) -> String {
 }
 
 fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
-    match (is_ring, args.targets.is_empty()) {
+    // What can't be loaded at all is said first.
+    let parsed = args.targets.iter().map(|text| TargetUrl::parse(text));
+    let targets: Vec<TargetUrl> = parsed.collect::<Result<_, _>>()?;
+    match (is_ring, targets.is_empty()) {
         (true, true) => Ok(vec![TargetUrl::parse(&own_target(args))?]),
         (true, false) => Err(Failure::Usage(
             "a target needs a NIC that leads to it. For a server of this machine: http://198.18.0.1:PORT/ --nic tap \
@@ -439,7 +447,7 @@ fn targets(args: &LoadArgs, is_ring: bool) -> Result<Vec<TargetUrl>, Failure> {
         (false, true) => Err(Failure::Usage(
             "the target is missing: give a URL such as http://198.18.0.1:8080/".into(),
         )),
-        (false, false) => args.targets.iter().map(|text| TargetUrl::parse(text)).collect(),
+        (false, false) => Ok(targets),
     }
 }
 
@@ -490,6 +498,17 @@ fn check_times(args: &LoadArgs) -> Result<(), Failure> {
         return Err(Failure::Usage(
             "--connections and --count must be at least 1".into(),
         ));
+    }
+    if let (true, Some(rate)) = (args.find, &args.rate) {
+        let (rate, lasts) = (rate.peak(), args.lasts());
+        let all = (rate as f64 * lasts.as_secs_f64()) as u64;
+        let least = args.gate.least_operations();
+        if all < least {
+            return Err(Failure::Usage(format!(
+                "--find: a trial of {lasts:?} at --rate {rate} has {}, and the percentile of --gate needs {least}: raise --duration or --rate",
+                counted(all, "operation")
+            )));
+        }
     }
     if args.timeout.is_zero() {
         return Err(Failure::Usage("--timeout must be more than 0".into()));

@@ -215,6 +215,7 @@ impl LoadReport {
             parts.watched.connections,
         )
         .holding(hold.as_ref().map(Hold::wanted_and_least))
+        .answering(parts.watched.is_answering())
         .waiting(
             parts.totals.iter().map(|totals| totals.cpu_wait),
             parts.watched.duration,
@@ -308,7 +309,7 @@ impl LoadReport {
         }
         if let Some(found) = self.find.as_ref().filter(|found| !found.confirmed) {
             faults.push(match found.rate {
-                None => "the gates hold at no rate".to_owned(),
+                None => found.nothing().to_owned(),
                 Some(_) => "the rate that was found is not confirmed".to_owned(),
             });
         }
@@ -348,8 +349,13 @@ impl LoadReport {
                 share * 100.0
             ));
         } else if evidence.is_late() {
+            let who = match self.limit.verdict {
+                LoadVerdict::Link => "the link was the limit",
+                LoadVerdict::Ports => "local ports were the limit",
+                _ => "the generator was the limit",
+            };
             faults.push(format!(
-                "the generator was the limit, so the run is invalid: its schedule lag spoils the times; {}",
+                "{who}, so the run is invalid: the schedule lag spoils the times; {}",
                 self.limit.change
             ));
         }

@@ -16,12 +16,14 @@ pub(super) struct Search {
     failed: Option<u64>,
     next: Option<u64>,
     trials: usize,
+    least: u64,
 }
 
 impl Search {
-    /// The first trial is at `start` operations a second.
-    pub(super) fn new(start: u64) -> Self {
+    /// The first trial is at `start` operations a second, and none is below `least`.
+    pub(super) fn new(start: u64, least: u64) -> Self {
         Self {
+            least: least.max(1),
             passed: None,
             failed: None,
             next: Some(start.max(1)),
@@ -50,7 +52,7 @@ impl Search {
         self.next = match (self.passed, self.failed) {
             _ if self.trials >= TRIALS_MAX => None,
             (Some(passed), None) => Some(passed.saturating_mul(2)),
-            (None, Some(failed)) => Some(failed / 2).filter(|&rate| rate > 0),
+            (None, Some(failed)) => Some(failed / 2).filter(|&rate| rate >= self.least),
             (Some(passed), Some(failed)) => {
                 let is_near = failed as f64 <= passed as f64 * PRECISION || failed <= passed + 1;
                 (!is_near).then(|| passed.midpoint(failed))
@@ -71,7 +73,7 @@ mod tests {
 
     /// Searches a target that takes up to `limit`.
     fn found(start: u64, limit: u64) -> (Option<u64>, usize) {
-        let mut search = Search::new(start);
+        let mut search = Search::new(start, 1);
         let mut trials = 0;
         while let Some(rate) = search.next() {
             search.learn(rate, rate <= limit);
@@ -94,6 +96,15 @@ mod tests {
             assert!(rate <= limit && rate as f64 * PRECISION >= limit as f64 - 1.0);
             assert!(trials < TRIALS_MAX, "{trials}");
         }
+    }
+
+    #[test]
+    fn no_rate_is_tried_at_which_a_gate_has_too_few_samples() {
+        let mut search = Search::new(1000, 400);
+        search.learn(1000, false);
+        assert_eq!(search.next(), Some(500));
+        search.learn(500, false);
+        assert_eq!(search.next(), None);
     }
 
     #[test]

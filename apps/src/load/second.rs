@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use workload::load::{Interval, LoadCounts, Measure, Work};
 
+use crate::units;
+
 /// One second of a run. Field names are stable.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Second {
@@ -120,7 +122,7 @@ impl Second {
 
 impl std::fmt::Display for Second {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let us = |time: Option<f64>| time.map_or("-".to_owned(), |us| format!("{us:.0} us"));
+        let us = |time: Option<f64>| time.map_or("-".to_owned(), units::short_time);
         self.write_time(f)?;
         match self.work {
             Work::Hold => write!(f, "  held {}", self.open)?,

@@ -88,6 +88,14 @@ pub(super) struct LoadWatched {
     pub(super) faults: Vec<String>,
 }
 
+impl LoadWatched {
+    /// Whether operations were completed in the last second of a run that ended by itself.
+    pub(super) fn is_answering(&self) -> bool {
+        let last = self.series.last();
+        self.ended_by == LoadEnd::Duration && last.is_some_and(|second| second.completed > 0)
+    }
+}
+
 /// Everything that the control thread needs.
 pub(super) struct Control<'a> {
     pub(super) args: &'a LoadArgs,

@@ -239,13 +239,12 @@ impl LoadWorker {
             let app = self.worker.app_mut();
             line.interval
                 .serve(&mut served_interval, || app.take_interval());
-            line.measures
-                .serve(&mut served_measures, || app.measures().clone());
+            line.measures.serve(&mut served_measures, || app.measures());
             back_off.rest(moved);
         }
         let progress = self.progress(phase, false);
         let last_interval = self.worker.app_mut().take_interval();
-        let measures = self.worker.app().measures().clone();
+        let measures = self.worker.app().measures();
         let backends = self.worker.app().backends().clone();
         let nic = self.worker.into_nic();
         LoadTotals {

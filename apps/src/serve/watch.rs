@@ -34,6 +34,7 @@ const TROUBLE: &[Counter] = &[
     Counter::CookieNoRecord,
     Counter::EmbryoAckNoRecord,
     Counter::SynDroppedFull,
+    Counter::SynDroppedNoRecord,
     Counter::TxRefused,
     Counter::TxRepliesDropped,
     Counter::TxNoRoute,
@@ -63,7 +64,7 @@ pub(super) fn until_the_end(
         faults: Vec::new(),
     };
     let mut last = Moment::of(&watched.workers);
-    let (mut said, mut rss_verdict) = (0, None);
+    let (mut said, mut rss_verdict): (Vec<String>, _) = (Vec::new(), None);
     let outcome = loop {
         rest(started, args.duration, stop);
         if stop.is_asked() {
@@ -77,10 +78,12 @@ pub(super) fn until_the_end(
         let now = Moment::of(&watched.workers);
         console::log(now.line(&last, started.elapsed(), clock));
         let notes = notes::of(&now.counters);
-        for note in notes.iter().skip(said) {
-            console::log(format_args!("note: {note}"));
+        for note in notes {
+            if !said.contains(&note) {
+                console::log(format_args!("note: {note}"));
+                said.push(note);
+            }
         }
-        said = said.max(notes.len());
         if rss_verdict.is_none() {
             rss_verdict = rss(&watched.workers).and_then(|rss| rss.verdict_line());
             if let Some(line) = &rss_verdict {

@@ -396,7 +396,15 @@ fn outcome(sent: u8, numbers: Numbers, segment: &Segment, before: u8) -> Outcome
     let is_acknowledged = segment.flags & FLAG_ACK != 0 && segment.ack == acknowledged;
     if segment.flags & FLAG_RST != 0 {
         if before & (Outcome::SynAck.bit() | Outcome::SynAckWrongAck.bit()) != 0 {
-            return Outcome::RstAfterSynAck;
+            // The number of a SYN-ACK isn't kept; what a reset acknowledges is known, unless the SYN-ACK was wrong about that.
+            let is_forged = before & Outcome::SynAck.bit() != 0
+                && segment.flags & FLAG_ACK != 0
+                && !is_acknowledged;
+            return if is_forged {
+                Outcome::Other
+            } else {
+                Outcome::RstAfterSynAck
+            };
         }
         // RFC 9293 §3.10.7.1: `<SEQ=SEG.ACK>` when the frame had ACK, else `<ACK=SEG.SEQ+SEG.LEN>`.
         let is_right = if sent & FLAG_ACK != 0 {

@@ -140,6 +140,57 @@ fn without_a_proxy_and_cookies_the_probe_fails() {
     });
 }
 
+/// A flood with a probe while every segment gets twenty RSTs of this kind from a program of Python; its output.
+fn answered_by_resets(kind: &str) -> Output {
+    let flooder = flood(
+        "198.18.0.1:80 --sources 198.18.64.0/24 --routed -R 100 -d 2s --wait 300ms --probe 10 --control 1s",
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .expect("it starts");
+    wait_for(|| run("ip -o link show up || true").contains("dtap0"));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/load/rst_flood.py");
+    let words = [script, "dtap0", "80", kind, "20", "/dev/null"];
+    let _resets = Beside::start(Command::new("python3").args(words));
+    flooder.wait_with_output().expect("it ends")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn forged_resets_in_return_change_no_outcome() {
+    in_namespace(|| {
+        run("sysctl -qw net.ipv4.tcp_syncookies=2");
+        let _server = web_server(80);
+        let report = result(&answered_by_resets("forged"), 0);
+        for phase in ["baseline", "flood", "sink"] {
+            assert!(success(&report, phase) >= 0.99, "{phase}: {report}");
+        }
+        let total = &report["total"];
+        assert_eq!(first(total, "syn_ack"), number(total, "sent"), "{report}");
+        assert_eq!(first(total, "rst") + first(total, "rst_after_syn_ack"), 0);
+        assert!(first(total, "other") > 0, "{report}");
+        let unmatched = &report["probe"]["counters"]["rst_unmatched"];
+        assert!(unmatched.as_u64() > Some(0), "{report}");
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn valid_resets_in_return_fail_the_probe_by_name() {
+    in_namespace(|| {
+        let output = answered_by_resets("valid");
+        let report = result(&output, 1);
+        assert!(success(&report, "flood") < 0.01, "{report}");
+        let log = String::from_utf8_lossy(&output.stderr);
+        let error = log.lines().last().unwrap_or_default();
+        assert!(
+            error.starts_with("error: ") && error.contains("reset_after_handshake"),
+            "{log}"
+        );
+    });
+}
+
 #[test]
 #[ignore = "needs root"]
 fn the_probe_passes_a_mitigator_that_drops_the_first_syn() {

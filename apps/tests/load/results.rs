@@ -87,7 +87,7 @@ fn results_are_as_the_schema_says() {
         &[
             "--find",
             "-R",
-            "5",
+            "100",
             "-d",
             "200ms",
             "--confirm",

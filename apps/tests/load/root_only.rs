@@ -4,9 +4,10 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +15,7 @@ use nix::unistd::Pid;
 use crate::{assert_account, load, number, result, syncline};
 
 /// A run behind a tap whose other end is the kernel's.
-const TAP: [&str; 6] = [
+pub(crate) const TAP: [&str; 6] = [
     "--nic",
     "tap",
     "--tap-up",
@@ -177,14 +178,73 @@ fn a_server_in_the_background_ends_with_the_run() {
     let (result, status, said) = load(&[&url[..], &TAP].concat());
     assert_eq!(status, 0, "{said}");
     assert_eq!(number(&result, "/operations/completed"), 20);
-    let runs = fs::read_dir("/proc")
+    assert!(!runs_at(&place), "the server outlives the run");
+}
+
+/// Whether a server of Python runs that serves this folder.
+fn runs_at(place: &str) -> bool {
+    fs::read_dir("/proc")
         .expect("a folder")
         .flatten()
         .any(|entry| {
             let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            words.contains("http.server") && words.contains(&place)
-        });
-    assert!(!runs, "the server outlives the run");
+            words.contains("http.server") && words.contains(place) && !words.starts_with("syncline")
+        })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_run_that_is_killed_leaves_no_server_behind() {
+    let folder = Folder::new("killed");
+    let place = folder.0.display().to_string();
+    // One server that is the command's own child, and one that has left its session and its parent.
+    let server = format!(
+        "setsid sh -c 'python3 -m http.server 8081 --directory {place} >/dev/null 2>&1 & exec sleep 0.1' &
+        python3 -m http.server 8080 --directory {place} >/dev/null 2>&1"
+    );
+    let mut child = syncline()
+        .args(["http://198.18.0.1:8080/", "http://198.18.0.1:8081/"])
+        .args(["-R", "10", "-d", "60s", "--with", &server])
+        .args(TAP)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    // Both listen, and the load has begun.
+    let is_line = |line: std::io::Result<String>| line.is_ok_and(|line| line.contains("1.0 s"));
+    assert!(lines.any(is_line), "no line of a second");
+    assert!(runs_at(&place));
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let started = Instant::now();
+    while runs_at(&place) {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "the server outlives the run"
+        );
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_command_that_ends_at_once_is_said_so() {
+    for (command, part) in [
+        ("exit 3", "ended before it listened: exit status: 3"),
+        ("sleep 0.1", "ended before it listened: exit status: 0"),
+        ("no-such-command", "exit status: 127"),
+    ] {
+        let words = ["http://198.18.0.1:8080/", "--with", command];
+        let output = syncline().args(words).args(TAP).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("error: --with") && last.contains(part),
+            "{said}"
+        );
+    }
 }
 
 #[test]
@@ -288,6 +348,25 @@ fn the_kernel_sees_as_many_connections_as_are_held() {
     assert_eq!(most.max(), Some(500), "{said}");
     let completed = number(&result, "/operations/completed");
     assert_eq!(folder.ids().len() as u64, completed, "{said}");
+    assert_account(&result);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_server_that_closes_idle_connections_is_named() {
+    let folder = Folder::new("idle");
+    let server = folder.nginx();
+    let config = folder.0.join("nginx.conf");
+    let text = fs::read_to_string(&config).expect("a file");
+    let short = "keepalive_timeout 1s; keepalive_requests ";
+    fs::write(&config, text.replace("keepalive_requests ", short)).expect("a file");
+    let words = ["http://198.18.0.1:8080/?id={n}", "--workload", "hold"];
+    let more = ["-c", "20", "-d", "3s", "--verify-every", "2500ms"];
+    let (result, status, said) = load(&[&words[..], &more, &["--with", &server], &TAP].concat());
+    assert_eq!(status, 1, "{said}");
+    assert!(number(&result, "/hold/broken_by/ended_early") > 0);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains("raise its idle timeout"), "{said}");
     assert_account(&result);
 }
 

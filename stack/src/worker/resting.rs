@@ -21,7 +21,7 @@ impl<N: Nic> Core<N> {
     /// ([`crate::config::Rest`]); and those that have rested for long enough park.
     #[inline]
     pub(super) fn rest_idle(&mut self, now: Instant) {
-        //~ Idle connections rest; idle_connections_rest_and_go_on
+        //~ Idle connections rest: `let are_many = ` -> `let are_many = false && `; idle_connections_rest_and_go_on
         //~ What parks soon does not rest: `park_after > rest.after` -> `true`; what_parks_soon_does_not_rest
         //~ No connection comes to rest while places are scarce: `&& !self.conns.chunks.is_scarce()` -> nothing;
         //~   whatever_happens_a_rest_changes_nothing
@@ -101,9 +101,9 @@ impl<N: Nic> Core<N> {
         endpoint.revive(&resting, conn, counters, now)?;
         let found = conn.found;
         endpoint.table.move_to(found, slot);
-        //~ A connection that goes on after a rest has its timer: -> nothing; what_rests_for_long_enough_parks
-        self.conns
-            .fire_by(slot, now + self.endpoint.config.park_after);
+        let parks_at = now + self.endpoint.config.park_after;
+        //~ A connection that goes on after a rest has its timer: -> `let _ = parks_at;`; what_rests_for_long_enough_parks
+        self.conns.fire_by(slot, parks_at);
         Some(slot)
     }
 

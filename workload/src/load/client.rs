@@ -13,13 +13,13 @@ mod opening;
 mod keeping;
 // Bulk transfer.
 mod streaming;
+// What the stack calls.
+mod callbacks;
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 
-use stack::app::CloseReason;
-use stack::app::ConnId;
-use stack::app::{App, ConnectError, Cx, Reachability, StaticId};
+use stack::app::{ConnectError, Cx, Reachability, StaticId};
 use stack::nic::Nic;
 use stack::rng::Random;
 use stack::time::Instant;
@@ -27,14 +27,14 @@ use stack::time::Instant;
 use self::keeping::OpeningClock;
 use super::LoadConn;
 use super::backends::Backends;
-use super::checksum::BodyHash;
+use super::checksum::{BodyHash, RememberedBody};
 use super::counts::LoadCounts;
 use super::measure::{Interval, Measures, Step};
-use super::plan::{CloseMode, LoadPlan, Pace, Window, Work};
+use super::plan::{LoadPlan, Pace, Window, Work};
 use super::response::{HEAD_MAX, Head};
 use super::schedule::RatePiece;
 use super::template::WRITTEN_MAX;
-use super::under_way::{Connection, Operation, Reading, Slab, Stage};
+use super::under_way::{Connection, Operation, Slab, Stage};
 use crate::remembered_head::RememberedHead;
 use crate::tally::{FAULTS, Fault};
 
@@ -84,6 +84,8 @@ pub struct LoadClient {
     is_registered: bool,
     /// Of each request, the head of the response that was read last.
     pub(super) last_heads: Vec<RememberedHead<Head>>,
+    /// Of each request, the last body that had its checksum.
+    pub(super) last_bodies: Vec<RememberedBody>,
     total_weight: u64,
     pub(super) operations: Slab<Operation>,
     pub(super) connections: Slab<Connection>,
@@ -101,6 +103,7 @@ pub struct LoadClient {
     /// When every connection was busy last while something was due.
     blocked_ns: u64,
     pub(super) counts: LoadCounts,
+    /// All times but those in `interval`.
     measures: Measures,
     /// Whole operations since [`LoadClient::take_interval`] was called last: from their beginning, and from when they were due.
     interval: Interval,
@@ -130,6 +133,7 @@ impl LoadClient {
             statics: vec![None; plan.requests.len()],
             is_registered: false,
             last_heads: vec![RememberedHead::default(); plan.requests.len()],
+            last_bodies: vec![RememberedBody::default(); plan.requests.len()],
             total_weight,
             operations: Slab::new(operations),
             connections: Slab::new(connections),
@@ -286,14 +290,17 @@ impl LoadClient {
         self.connections.len()
     }
 
-    /// Times so far.
+    /// Times so far. Takes memory: once a second at most.
     #[must_use]
-    pub fn measures(&self) -> &Measures {
-        &self.measures
+    pub fn measures(&self) -> Measures {
+        let mut measures = self.measures.clone();
+        measures.add(&self.interval);
+        measures
     }
 
     /// Times since the last call. Takes memory: once a second at most.
     pub fn take_interval(&mut self) -> Interval {
+        self.measures.add(&self.interval);
         core::mem::take(&mut self.interval)
     }
 
@@ -324,176 +331,5 @@ impl LoadClient {
         self.plan
             .count
             .map_or(u64::MAX, |count| count.saturating_sub(self.counts.begun))
-    }
-}
-
-impl App for LoadClient {
-    type Conn = LoadConn;
-
-    fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
-        self.register(cx);
-        if self.direction().is_some() {
-            self.count_unacked(cx);
-        }
-        match self.phase {
-            Phase::Waiting => {
-                for (way, target) in self.ways.iter_mut().zip(&self.plan.targets) {
-                    *way = cx.reach(target.ip());
-                }
-            }
-            Phase::Filling if self.plan.keeps_all => self.fill_up(cx),
-            Phase::Filling => {}
-            Phase::Running => {
-                if self.plan.keeps_all && matches!(self.plan.pace, Pace::Open(..)) {
-                    self.fill_up(cx);
-                }
-                self.begin_due(cx);
-            }
-            Phase::Finishing => self.close_idle(cx),
-        }
-    }
-
-    fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, _: ConnId, state: &mut LoadConn) {
-        let (index, now_ns) = (state.0, cx.now().as_ns());
-        let Some(conn) = self.connections.get_mut(index) else {
-            return;
-        };
-        conn.was_established = true;
-        conn.heard_ns = now_ns;
-        self.counts.established += 1;
-        let (connect_ns, first, stage) = (conn.connect_ns, conn.first, conn.stage);
-        let (id, is_reused) = (conn.id, conn.is_reused);
-        if is_reused {
-            self.note_reopened(cx, id);
-        }
-        self.record(Step::Connect, now_ns.saturating_sub(connect_ns));
-        if stage == Stage::Closing {
-            return;
-        }
-        self.set_stage(index, Stage::Open, now_ns);
-        if let Err(fault) = self.send_proxy_header(cx, id) {
-            return self.fail(cx, index, fault);
-        }
-        if self.direction().is_some() {
-            return self.begin_stream(cx, index);
-        }
-        let Some(operation) = self.operations.get_mut(first) else {
-            self.disarm(cx, index);
-            return self.on_free(cx, index);
-        };
-        if !self.plan.requests.is_empty() {
-            self.ask_all(cx, index);
-            return self.list_if_free(index);
-        }
-        // A connection that asks nothing has done its work.
-        operation.reading = Reading::Over;
-        match self.plan.work {
-            Work::Connect(CloseMode::Rst) => self.reset(cx, index),
-            Work::Connect(CloseMode::Peer) => {}
-            Work::Connect(CloseMode::Fin) | Work::Request | Work::Hold | Work::Stream(_) => {
-                self.close(cx, index);
-            }
-        }
-    }
-
-    fn on_data<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, state: &mut LoadConn) {
-        if self.direction().is_some() {
-            return self.sink(cx, id, state.0);
-        }
-        self.read(cx, id, state.0);
-    }
-
-    fn on_writable<N: Nic>(
-        &mut self,
-        cx: &mut Cx<'_, N, LoadConn>,
-        _: ConnId,
-        state: &mut LoadConn,
-    ) {
-        self.pump(cx, state.0);
-    }
-
-    fn on_peer_closed<N: Nic>(
-        &mut self,
-        cx: &mut Cx<'_, N, LoadConn>,
-        id: ConnId,
-        state: &mut LoadConn,
-    ) {
-        if self.direction().is_some() {
-            return self.on_stream_end(cx, id, state.0);
-        }
-        self.read_to_end(cx, id, state.0);
-        self.on_peer_end(cx, state.0);
-    }
-
-    fn on_timer<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, _: ConnId, state: &mut LoadConn) {
-        let index = state.0;
-        let Some(conn) = self.connections.get_mut(index) else {
-            return;
-        };
-        conn.has_timer = false;
-        let oldest = self.operations.get(conn.first).map(|first| first.begun_ns);
-        let begun_ns = match (oldest, conn.stage) {
-            (Some(begun_ns), _) => begun_ns,
-            (None, Stage::Open) => return,
-            (None, _) => conn.connect_ns.max(conn.closed_ns),
-        };
-        let deadline = Instant::from_ns(begun_ns) + self.plan.timeout;
-        if cx.now() >= deadline {
-            let fault = if conn.stage == Stage::Opening {
-                Fault::TimedOut
-            } else {
-                Fault::NoReply
-            };
-            return self.fail(cx, index, fault);
-        }
-        conn.has_timer = true;
-        cx.set_timer(conn.id, deadline);
-    }
-
-    fn on_close<N: Nic>(
-        &mut self,
-        cx: &mut Cx<'_, N, LoadConn>,
-        id: ConnId,
-        state: &mut LoadConn,
-        reason: CloseReason,
-    ) {
-        let (index, now_ns) = (state.0, cx.now().as_ns());
-        let Some(&conn) = self.connections.get(index) else {
-            return;
-        };
-        if conn.was_established {
-            self.counts.end(reason);
-        } else {
-            self.counts.not_established += 1;
-            self.counts.refused += u64::from(reason == CloseReason::Refused);
-            self.counts.reused.failed += u64::from(conn.is_reused);
-            self.on_failed_opening(now_ns);
-        }
-        self.closing -= u32::from(conn.stage == Stage::Closing);
-        if self.direction().is_some() {
-            self.counts.bulk.lost += cx.unacked_len(id);
-            self.next_count_ns = 0;
-        }
-        if conn.closed_ns > 0 && reason == CloseReason::Graceful {
-            self.record(Step::Close, now_ns.saturating_sub(conn.closed_ns));
-        }
-        let is_ours = matches!(reason, CloseReason::Graceful | CloseReason::Aborted);
-        if is_ours
-            && matches!(self.plan.work, Work::Connect(_))
-            && let Some(operation) = self.operations.get(conn.first)
-            && operation.reading == Reading::Over
-        {
-            let operation = *operation;
-            self.pop_operation(index);
-            self.complete(&operation, now_ns);
-        }
-        let fault = Fault::of_close(reason, false).unwrap_or(Fault::EndedEarly);
-        let is_kept = self.plan.work.keeps() && conn.stage == Stage::Open;
-        if self.operations.get(conn.first).is_some() || is_kept {
-            self.mark(cx, id, fault);
-        }
-        self.note_broken(index, fault);
-        self.fail_operations(index, fault, now_ns);
-        self.connections.remove(index);
     }
 }

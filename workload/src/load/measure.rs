@@ -184,6 +184,12 @@ impl Measures {
             mine.merge(others);
         }
     }
+
+    /// Adds the whole operations of a part of the run.
+    pub(super) fn add(&mut self, part: &Interval) {
+        self.of(Step::Operation).merge(&part.operation);
+        self.of(Step::Scheduled).merge(&part.scheduled);
+    }
 }
 
 /// Times of whole operations within a part of a run.

@@ -10,7 +10,6 @@ use super::LoadConn;
 use super::backends::header;
 use super::checksum::BodyHash;
 use super::client::LoadClient;
-use super::measure::Step;
 use super::plan::ReplyPlan;
 use super::response::{Framing, HEAD_MAX, Head, Parsed, parse};
 use super::under_way::{Operation, Reading, Stage};
@@ -30,6 +29,11 @@ impl LoadClient {
     /// Reads what has come.
     pub(super) fn read<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, index: u32) {
         loop {
+            match self.read_expected(cx, id, index) {
+                Some(0) => return,
+                Some(_) => continue,
+                None => {}
+            }
             let Some(&conn) = self.connections.get(index) else {
                 return;
             };
@@ -98,13 +102,7 @@ impl LoadClient {
         if let Some(operation) = self.operations.get_mut(place) {
             operation.has_begun_reply = true;
         }
-        if operation.is_timed {
-            self.record(Step::FirstByte, now_ns.saturating_sub(operation.sent_ns));
-            if self.plan.times_from_syn && operation.opens {
-                let time_ns = now_ns.saturating_sub(operation.begun_ns);
-                self.record(Step::SynToFirstByte, time_ns);
-            }
-        }
+        self.record_first_byte(now_ns, operation);
     }
 
     fn head<N: Nic>(

@@ -16,6 +16,8 @@ use stack::time::Instant;
 use super::*;
 use crate::tally::Fault;
 
+// Replies that are read in one step.
+mod expected;
 // Connections that are kept.
 mod keeping;
 // Bulk transfer.
@@ -413,7 +415,8 @@ fn what_is_never_answered_stays_in_the_distribution() {
         (5, 0, 5)
     );
     assert_eq!(counts.never_begun, 195);
-    let scheduled = stage.client().measures().get(Step::Scheduled);
+    let measures = stage.client().measures();
+    let scheduled = measures.get(Step::Scheduled);
     assert_eq!(scheduled.counts(), (200, 200));
     let p50 = scheduled.percentile(50.0).expect("enough");
     assert!(

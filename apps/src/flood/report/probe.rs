@@ -11,6 +11,8 @@ use serde::Serialize;
 use super::super::args::FloodArgs;
 use super::super::probe::{ProbeFault, ProbeTally};
 use super::super::worker::ProbeEnd;
+use crate::report::reasons;
+use crate::units;
 
 /// The percentiles that are reported, where there are samples enough, and their names.
 const PERCENTILES: [(f64, &str); 4] =
@@ -88,9 +90,19 @@ impl fmt::Display for PhaseReport {
             write!(f, ", {count} × {name}")?;
         }
         for (name, value) in &self.latency_us {
-            write!(f, ", {name} {value} µs")?;
+            write!(f, ", {name} {}", units::short_time(*value as f64))?;
         }
         Ok(())
+    }
+}
+
+impl PhaseReport {
+    /// Why probes failed, in brackets.
+    fn why(&self) -> String {
+        if self.failed.is_empty() {
+            return String::new();
+        }
+        format!(" ({})", reasons(&self.failed))
     }
 }
 
@@ -126,8 +138,9 @@ impl ProbeReport {
                 && success < wanted
             {
                 faults.push(format!(
-                    "{when} only {:.1} % of the probes were verified: the target or the link fails by itself",
-                    success * 100.0
+                    "{when} only {:.1} % of the probes were verified{}: the target or the link fails by itself",
+                    success * 100.0,
+                    phase.map_or(String::new(), PhaseReport::why)
                 ));
             }
         }
@@ -142,8 +155,9 @@ impl ProbeReport {
         }
         match self.flood.success {
             Some(success) if success < wanted => faults.push(format!(
-                "during the flood {:.2} % of the probes were verified, {} % are wanted (--probe-success)",
+                "during the flood {:.2} % of the probes were verified{}, {} % are wanted (--probe-success)",
                 success * 100.0,
+                self.flood.why(),
                 args.probe_success
             )),
             None => faults.push("no probe ended during the flood".to_owned()),

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::traffic::{LatencyHistogram, Outcome, OutcomeRow, percentile};
+use crate::units;
 
 /// The percentiles that are reported, where there are samples enough, and their names.
 const PERCENTILES: [(f64, &str); 5] = [
@@ -161,15 +161,15 @@ fn words(histogram: Option<&LatencyHistogram>) -> String {
     let known: Vec<String> = PERCENTILES
         .iter()
         .filter_map(|&(percent, _)| {
-            let value = percentile(histogram, percent)?;
-            Some(format!("p{percent} {value:?}"))
+            let value = units::short_duration(percentile(histogram, percent)?);
+            Some(format!("p{percent} {value}"))
         })
         .collect();
-    let max = Duration::from_micros(histogram.max());
     format!(
-        "{}{}max {max:?}",
+        "{}{}max {}",
         known.join(", "),
-        if known.is_empty() { "" } else { ", " }
+        if known.is_empty() { "" } else { ", " },
+        units::short_time(histogram.max() as f64)
     )
 }
 

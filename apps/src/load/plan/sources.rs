@@ -4,9 +4,10 @@
 //! It must never let a run begin that needs more tuples than there are.
 
 use diagnose::counted;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use stack::local::addresses::LocalPrefix;
 use workload::load::{CloseMode, LocalTuples, Work};
 use workload::pools::SourcePool;
 
@@ -160,5 +161,51 @@ impl TupleStock {
             tuples: destinations * tuples.map_or(PORTS, LocalTuples::tuples),
             addresses: tuples.map_or(1, LocalTuples::addresses).max(1),
         }
+    }
+}
+
+/// A prefix of the pool in parts that leave out the addresses of --ip: they are ours anyway.
+pub(super) fn without(prefix: LocalPrefix, own: &[IpAddr]) -> Vec<LocalPrefix> {
+    if !own.iter().any(|&address| prefix.contains(address)) {
+        return vec![prefix];
+    }
+    let (first, len) = (prefix.first(), prefix.prefix_len() + 1);
+    let second = match first {
+        IpAddr::V4(first) if len <= 32 => {
+            Ipv4Addr::from_bits(first.to_bits() | 1 << (32 - len)).into()
+        }
+        IpAddr::V6(first) if len <= 128 => {
+            Ipv6Addr::from_bits(first.to_bits() | 1 << (128 - len)).into()
+        }
+        // It is one of --ip.
+        _ => return Vec::new(),
+    };
+    let halves = [first, second].map(|first| LocalPrefix::new(first, len));
+    let halves = halves.into_iter().flatten();
+    halves.flat_map(|half| without(half, own)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_addresses_are_left_out_of_a_pools_prefixes() {
+        let prefix =
+            |text: &str, len| LocalPrefix::new(text.parse().expect(text), len).expect(text);
+        let own = ["198.18.0.2", "2001:db8::1"].map(|text| text.parse().expect(text));
+        let written = |prefix| -> Vec<String> {
+            without(prefix, &own)
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        assert_eq!(
+            written(prefix("198.18.0.0", 29)),
+            ["198.18.0.0/31", "198.18.0.3", "198.18.0.4/30"]
+        );
+        assert_eq!(written(prefix("198.18.0.2", 32)), [] as [&str; 0]);
+        assert_eq!(written(prefix("198.18.0.8", 29)), ["198.18.0.8/29"]);
+        assert_eq!(written(prefix("2001:db8::", 127)), ["2001:db8::"]);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use workload::Fault;
 use workload::load::LoadCounts;
 
 use crate::report::reasons;
@@ -30,6 +31,11 @@ impl Broken {
             total: counts.broken_total(),
             by_fault: by_fault.collect(),
         }
+    }
+
+    /// Whether some broke for this reason.
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.by_fault.contains_key(fault.name())
     }
 
     /// The fault that they are, in words, when there is one.

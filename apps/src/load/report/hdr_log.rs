@@ -49,7 +49,7 @@ pub(super) fn write(
             if measure.counts().0 > 0 {
                 let histogram = measure.times().histogram();
                 let length = ended.saturating_sub(began);
-                log.write_histogram(histogram, began, length, Tag::new(tag))
+                log.write_histogram(&histogram, began, length, Tag::new(tag))
                     .map_err(|error| failed(&format!("{error:?}")))?;
             }
         }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+use workload::Fault;
 use workload::load::{LoadCounts, Work};
 
 use super::broken::Broken;
@@ -76,6 +77,9 @@ impl Hold {
     /// Deviations from the request, in words.
     pub(super) fn faults(&self, was_interrupted: bool) -> Vec<String> {
         let mut faults = Vec::from_iter(self.broken.fault());
+        if self.broken.has(Fault::EndedEarly) {
+            faults.push(self.why_ended());
+        }
         if let (Some(interval), Some(longest)) = (self.verify_every_s, self.longest_unverified_s)
             && longest > interval * LATE + 1.0
             && !was_interrupted
@@ -85,6 +89,17 @@ impl Hold {
             ));
         }
         faults
+    }
+
+    /// Why a target that is well closes connections, and what to change.
+    fn why_ended(&self) -> String {
+        let asked = match self.verify_every_s {
+            Some(interval) => format!("ask more often than every {interval:.0} s (--verify-every)"),
+            None => "ask now and then (--verify-every)".to_owned(),
+        };
+        format!(
+            "the target closed connections itself (ended_early), as servers do with idle ones: raise its idle timeout, or {asked}"
+        )
     }
 }
 

@@ -6,6 +6,7 @@ use diagnose::counted;
 use std::fmt;
 
 use stack::counters::Counter;
+use stack::tcp::verdict::Outcome;
 
 use super::{LoadReport, times};
 use crate::load::limit::LoadVerdict;
@@ -144,6 +145,9 @@ impl LoadReport {
                 counted(moved, "neighbour")
             )?;
         }
+        if let Some(resets) = self.useless_resets() {
+            writeln!(f, "  resets       {resets}")?;
+        }
         if let Some(retransmitted) = self.tcp.get("retransmitted_segments") {
             writeln!(
                 f,
@@ -152,6 +156,21 @@ impl LoadReport {
             )?;
         }
         Ok(())
+    }
+
+    /// Resets that reset nothing, where there are more than a peer sends that is done with a connection.
+    fn useless_resets(&self) -> Option<String> {
+        let tcp = |name| self.tcp.get(name).copied().unwrap_or(0);
+        let unmatched = self.counters.get(Counter::RstUnmatched.name());
+        let unmatched = unmatched.copied().unwrap_or(0);
+        let wrong = tcp(Outcome::RstChallenged.name()) + tcp(Outcome::RstOutOfWindow.name());
+        (wrong > 0 || unmatched > self.connections.asked_for).then(|| {
+            format!(
+                "!! {} reset nothing: {unmatched} met no connection, {wrong} had another number than was due (RFC 5961); the target \
+                 sends the same ones again, or another host forges them",
+                counted(unmatched + wrong, "RST")
+            )
+        })
     }
 
     fn write_limit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

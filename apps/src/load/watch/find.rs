@@ -19,6 +19,7 @@ use crate::load::search::Search;
 use crate::load::second::percentile_us;
 use crate::load::trial::TrialShape;
 use crate::load::worker::{LoadPhase, tcp};
+use crate::units;
 
 /// Between two trials: what the target has left to do is done.
 const REST: Duration = Duration::from_secs(1);
@@ -61,9 +62,10 @@ impl Control<'_> {
     /// Searches, and leaves the last trial's counts for the report. The workers hold no connection afterwards.
     pub(super) fn search(&mut self, watched: &mut LoadWatched) -> Result<(), Silent> {
         let start = self.plan.peak_rate().unwrap_or(1);
-        let mut search = Search::new(start);
-        let mut trials: Vec<Trial> = Vec::new();
         let trial_time = self.args.lasts();
+        let least = self.args.gate.least_operations() as f64 / trial_time.as_secs_f64();
+        let mut search = Search::new(start, least.ceil() as u64);
+        let mut trials: Vec<Trial> = Vec::new();
         while let Some(rate) = search.next() {
             if let Err(fault) = self.plan.check_tuples(self.args, Some(rate)) {
                 let trial = Trial::not_begun(rate, fault);
@@ -249,7 +251,7 @@ impl Trial {
 
 impl std::fmt::Display for Trial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let us = |time: Option<f64>| time.map_or("-".to_owned(), |us| format!("{us:.0} us"));
+        let us = |time: Option<f64>| time.map_or("-".to_owned(), units::short_time);
         write!(
             f,
             "trial {}/s for {:.1} s: {}, p50 {}  p99 {}",
@@ -275,10 +277,22 @@ impl std::fmt::Display for Trial {
     }
 }
 
+impl Found {
+    /// What it means that the gates held at no rate.
+    pub(in crate::load) fn nothing(&self) -> &'static str {
+        if self.is_lower_bound {
+            "the gates hold at no rate that was tried, and the generator, its sources or the link was the limit: this says nothing of \
+             the target"
+        } else {
+            "the gates hold at no rate that was tried"
+        }
+    }
+}
+
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.rate {
-            None => writeln!(f, "  found        no rate at which the gates hold")?,
+            None => writeln!(f, "  found        {}", self.nothing())?,
             Some(rate) => writeln!(
                 f,
                 "  found        {rate} operations/s{}, {}",

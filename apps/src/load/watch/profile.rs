@@ -112,7 +112,7 @@ impl Control<'_> {
             name,
             target,
             steps: Vec::new(),
-            search: Search::new(target),
+            search: Search::new(target, 1),
         };
         self.profile_trials(watched, &mut run)?;
         watched.profile = Some(run.report(self.shape(name, target).level));

@@ -306,18 +306,27 @@ fn a_reset_after_a_syn_ack_and_a_challenge_ack_have_cells_of_their_own() {
         (tcp.rst, tcp.sequence_number) = (true, 778);
     });
     let data = reply(&frames[3], |_, tcp| (tcp.ack, tcp.psh) = (true, true));
-    deliver(
-        &mut flooder,
-        9,
-        vec![syn_ack(&frames[0]), late_reset, challenge, lone_reset, data],
-    );
+    // A forger does not know what was sent.
+    let forged = reply(&frames[0], |sent, tcp| {
+        (tcp.rst, tcp.ack) = (true, true);
+        tcp.acknowledgment_number = sent.sequence_number.wrapping_add(2);
+    });
+    let replies = vec![
+        syn_ack(&frames[0]),
+        late_reset,
+        forged,
+        challenge,
+        lone_reset,
+        data,
+    ];
+    deliver(&mut flooder, 9, replies);
     assert_eq!(
         firsts(&finish(flooder, 2000)),
         [
             ("syn_ack", 1),
             ("rst_after_syn_ack", 1),
             ("challenge_ack", 1),
-            ("other", 2)
+            ("other", 3)
         ]
     );
 }

@@ -197,6 +197,12 @@ fn a_connection_rests_only_when_nothing_is_under_way() {
                 .on_duplicate_ack(tcb.snd_una, tcb.snd_nxt, MSS);
         });
     });
+    under_way("in flight, whatever else is over", |host| {
+        host.tcb.snd_una = host.tcb.snd_una.sub(1);
+    });
+    under_way("an ACK that is owed, whatever was sent", |host| {
+        host.tcb.ack.now();
+    });
     under_way("an expiry", |host| {
         host.tcb.expiries = 1;
     });

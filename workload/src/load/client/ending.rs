@@ -8,7 +8,7 @@ use stack::nic::Nic;
 
 use super::{FailureMark, LoadClient};
 use crate::load::LoadConn;
-use crate::load::measure::Step;
+use crate::load::measure::{Measure, Step};
 use crate::load::plan::{CloseMode, Pace, Work};
 use crate::load::under_way::{NONE, Operation, Reading, Stage};
 use crate::tally::Fault;
@@ -96,34 +96,65 @@ impl LoadClient {
             (Step::Scheduled, is_open.then(|| since(operation.due_ns))),
         ] {
             if let Some(time_ns) = time {
-                self.measures.of(step).record_censored(time_ns);
-                if let Some(measure) = self.interval.of(step) {
-                    measure.record_censored(time_ns);
-                }
+                self.measure(step).record_censored(time_ns);
             }
+        }
+    }
+
+    /// Where the times of this step are counted: those of whole operations by part of the run.
+    #[inline]
+    fn measure(&mut self, step: Step) -> &mut Measure {
+        match self.interval.of(step) {
+            Some(measure) => measure,
+            None => self.measures.of(step),
         }
     }
 
     #[inline]
     pub(in crate::load) fn record(&mut self, step: Step, time_ns: u64) {
-        self.measures.of(step).record(time_ns);
-        if let Some(measure) = self.interval.of(step) {
-            measure.record(time_ns);
+        self.measure(step).record(time_ns);
+    }
+
+    /// The first bytes of the reply of an operation are there.
+    #[inline]
+    pub(in crate::load) fn record_first_byte(&mut self, now_ns: u64, operation: &Operation) {
+        if operation.is_timed {
+            self.record(Step::FirstByte, now_ns.saturating_sub(operation.sent_ns));
+            if self.plan.times_from_syn && operation.opens {
+                let time_ns = now_ns.saturating_sub(operation.begun_ns);
+                self.record(Step::SynToFirstByte, time_ns);
+            }
         }
     }
 
-    /// The reply of the oldest operation is whole, and right.
+    /// The reply of the oldest operation is whole.
     pub(in crate::load) fn on_reply<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        let Some(place) = self.connections.get(index).map(|conn| conn.first) else {
+            return;
+        };
+        let Some(&operation) = self.operations.get(place) else {
+            return;
+        };
+        let wrong = self.fault_of_reply(place, &operation);
+        self.on_judged(cx, index, (place, &operation), wrong);
+    }
+
+    /// The reply of the oldest operation of a connection is whole, and right unless `wrong` says something else.
+    pub(in crate::load) fn on_judged<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        index: u32,
+        (place, operation): (u32, &Operation),
+        wrong: Option<Fault>,
+    ) {
         self.counts.replies += 1;
         let now_ns = cx.now().as_ns();
-        let Some(&conn) = self.connections.get(index) else {
+        let Some(id) = self.connections.get(index).map(|conn| conn.id) else {
             return;
         };
-        let Some(operation) = self.operations.get_mut(conn.first) else {
-            return;
-        };
-        operation.reading = Reading::Over;
-        let operation = *operation;
+        if let Some(operation) = self.operations.get_mut(place) {
+            operation.reading = Reading::Over;
+        }
         if operation.is_timed {
             self.record(Step::Response, now_ns.saturating_sub(operation.sent_ns));
             if self.plan.times_from_syn && operation.opens {
@@ -131,7 +162,6 @@ impl LoadClient {
                 self.record(Step::SynToLastByte, time_ns);
             }
         }
-        let wrong = self.fault_of_reply(conn.first, &operation);
         if let (Some(fault), Work::Connect(_)) = (wrong, self.plan.work) {
             return self.fail(cx, index, fault);
         }
@@ -139,10 +169,10 @@ impl LoadClient {
             Work::Connect(CloseMode::Fin) => self.close(cx, index),
             Work::Connect(CloseMode::Rst) => {
                 self.set_stage(index, Stage::Closing, now_ns);
-                cx.abort(conn.id);
+                cx.abort(id);
             }
             Work::Connect(CloseMode::Peer) => {
-                if cx.peer_closed(conn.id) {
+                if cx.peer_closed(id) {
                     self.close(cx, index);
                 }
             }
@@ -150,11 +180,11 @@ impl LoadClient {
                 self.pop_operation(index);
                 self.note_reply(cx, index, now_ns);
                 if let Some(fault) = wrong {
-                    self.mark(cx, conn.id, fault);
+                    self.mark(cx, id, fault);
                     self.counts.fail(fault);
-                    self.record_whole(&operation, now_ns);
+                    self.record_whole(operation, now_ns);
                 } else {
-                    self.complete(&operation, now_ns);
+                    self.complete(operation, now_ns);
                 }
                 if operation.closes {
                     self.note_broken(index, Fault::EndedEarly);
