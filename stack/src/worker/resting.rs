@@ -102,7 +102,8 @@ impl<N: Nic> Core<N> {
         let found = conn.found;
         endpoint.table.move_to(found, slot);
         let parks_at = now + self.endpoint.config.park_after;
-        //~ A connection that goes on after a rest has its timer: -> `let _ = parks_at;`; what_rests_for_long_enough_parks
+        //~ A connection that goes on after a rest has its timer: -> `let _ = parks_at;`;
+        //~   what_rests_for_long_enough_parks
         self.conns.fire_by(slot, parks_at);
         Some(slot)
     }
