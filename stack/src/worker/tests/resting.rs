@@ -11,7 +11,6 @@ use crate::queue::item::TxItem;
 use crate::sim::puppet::AppEvent::{Closed, Data, Open, PeerClosed, Ready};
 use crate::sim::puppet::Puppet;
 use crate::tcp::lang::{ack, data, fin, rst};
-use crate::tcp::profile::Profile;
 use crate::tcp::verdict::CloseReason;
 
 /// Set to anything, every idle connection of these tests rests at the end of its turn.
@@ -203,7 +202,7 @@ fn what_rests_for_long_enough_parks() {
     assert_eq!(host.kind(), Some(Kind::Parked));
     assert_eq!(host.awake_and_resting(), (0, 0));
 
-    // One that only a command wakes parks as well, though it has nothing to send, and though another may stay awake.
+    // One that only a question of its app wakes parks as well, though it has nothing to send, and though another may stay awake.
     let mut host = Host::probing(|spec| {
         spec.rest = Rest {
             above: 1,
@@ -216,7 +215,7 @@ fn what_rests_for_long_enough_parks() {
     host.wait_ms(6);
     assert_eq!(host.awake_and_resting(), (1, 1));
     for conn in host.app().conns.clone() {
-        host.choose(conn, Profile::default());
+        host.act(|_, cx| assert!(cx.has_room(conn)));
     }
     for _ in 0..8 {
         host.wait_ms(200);
