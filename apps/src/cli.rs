@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[cfg(not(feature = "dpdk"))]
 use crate::failure::Failure;
 #[cfg(feature = "dpdk")]
-use crate::{bench, doctor, flood, load, serve};
+use crate::{bench, doctor, flood, load, rig, serve};
 use crate::{diagnose, import_dperf, lab, packaging, page};
 
 /// A TCP endpoint that owns the NIC, and the traffic that measures it.
@@ -67,10 +67,10 @@ pub(crate) enum Command {
     /// For bash: `syncline completions bash >~/.local/share/bash-completion/completions/syncline`. The Debian package
     /// brings those of bash, zsh and fish.
     Completions(packaging::CompletionsArgs),
-    /// Keep the command of `load --with`, and end it with the run
+    /// Keep the command of --with, and end it with the run
     #[cfg(feature = "dpdk")]
     #[command(hide = true)]
-    Keep(load::KeepArgs),
+    Keep(rig::KeepArgs),
     /// Write the manual pages, one for each command
     #[command(hide = true)]
     Man(packaging::ManArgs),

@@ -33,8 +33,6 @@ mod plan;
 mod worker;
 // Our own server at the other end of an in-memory link.
 mod own_server;
-// The server that `--with` names.
-mod companion;
 // Phases, and a line a second.
 mod watch;
 // The port and its threads, from start to stop.
@@ -45,7 +43,6 @@ mod limit;
 mod report;
 
 pub(crate) use args::LoadArgs;
-pub(crate) use companion::{KeepArgs, keep};
 
 use std::net::SocketAddr;
 

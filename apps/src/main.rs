@@ -99,7 +99,7 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "dpdk"))]
         Command::Doctor(left_out) => Err(left_out.failure("doctor")),
         #[cfg(feature = "dpdk")]
-        Command::Keep(args) => return load::keep(&args),
+        Command::Keep(args) => return rig::keep(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Report(args) => page::run(&args),

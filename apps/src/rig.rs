@@ -25,6 +25,8 @@ mod nic_report;
 mod pool_args;
 // The needs of a command, for `doctor`.
 mod needs;
+// The command of `--with`.
+mod companion;
 // Counters of the system for this process.
 mod process;
 // The end of a process whose thread hangs.
@@ -35,6 +37,7 @@ pub(crate) mod glance;
 mod guard;
 
 pub(crate) use args::NicArgs;
+pub(crate) use companion::{Companion, KeepArgs, keep};
 pub(crate) use guard::{Allowed, GuardArgs, Reach};
 pub(crate) use hanging::{HANGS, leave, silent};
 pub(crate) use needs::Needs;

@@ -152,6 +152,11 @@ pub(crate) struct FloodArgs {
     #[arg(long)]
     pub(crate) echo_config: bool,
 
+    /// A command to run in the run's network namespace, the target or what sets it up; the flood begins when it listens on the
+    /// first target's port or has ended well, and it ends with the run
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) with: Option<String>,
+
     /// Where the result goes.
     #[command(flatten)]
     pub(crate) output: OutputArgs,

@@ -3,7 +3,7 @@
 //! It must never leave a thread polling, and once a frame was sent it never ends without a report.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -30,7 +30,7 @@ use crate::rig::idle::BackOff;
 use crate::rig::link::LinkWatch;
 use crate::rig::neighbors::{self, LinkHost};
 use crate::rig::vlan_nic::VlanNic;
-use crate::rig::{self, HANGS, NicReport, OpenedNic, Reach, Ready};
+use crate::rig::{self, Companion, HANGS, NicReport, OpenedNic, Reach, Ready};
 use crate::secrets;
 use crate::stop::Stop;
 use crate::traffic::{
@@ -60,7 +60,9 @@ pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodR
     } = OpenedNic::open(&eal, &setup.spec, &setup.port)?;
     rig::configure_kernel_side(&args.link, &setup.spec, (&args.link.ip, &setup.routed))?;
     rig::announce_namespace(&args.link, "servers");
-    stop.unless_asked()?;
+    let first = setup.targets.first().map(|&target| target.into());
+    let wanted: Vec<SocketAddr> = first.into_iter().collect();
+    let companion = Companion::ready(args.with.as_deref(), (&wanted, true), stop)?;
     let mut nics: Vec<FloodNic> = queues
         .into_iter()
         .map(|queue| VlanNic::new(DpdkNic::new(queue), args.vlan()))
@@ -105,6 +107,7 @@ pub(super) fn run(args: &FloodArgs, setup: &Setup, stop: &Stop) -> Result<FloodR
         unfinished: &unfinished,
     };
     let mut ended = workers.run(nics, (&mut link_watch, stop), ndjson)?;
+    drop(companion);
     link_watch.look();
     let nic = NicReport::new(&port, ended.frames_taken(), link_watch.report());
     ended.faults.extend(nic.fault());

@@ -15,7 +15,6 @@ use workload::load::Work;
 
 use super::args::LoadArgs;
 use super::arms::{ArmRecord, ArmRecords, ArmsParts, ArmsReport, ServerRow};
-use super::companion::Companion;
 use super::failures::FailureFile;
 use super::instruments::{Instrumented, Instruments};
 use super::own_server::{OwnServer, ServerPlan, ServerTotals};
@@ -31,7 +30,7 @@ use crate::mailbox::{Order, Orders};
 use crate::report::{Envelope, NdjsonFile};
 use crate::rig::idle::BackOff;
 use crate::rig::link::LinkWatch;
-use crate::rig::{self, HANGS, NicReport, OpenedNic, Ready};
+use crate::rig::{self, Companion, HANGS, NicReport, OpenedNic, Ready};
 use crate::secrets;
 use crate::serve::SiteStats;
 use crate::stop::Stop;
@@ -122,13 +121,9 @@ fn start_companion(
     plan: &RunPlan,
     stop: &Stop,
 ) -> Result<Option<Companion>, Failure> {
-    let mut companion = args.with.as_deref().map(Companion::start).transpose()?;
-    if let (Some(companion), Some(first)) = (&mut companion, plan.plans.first()) {
-        let may_end = plan.second_arm().is_some();
-        companion.wait_until_ready((&first.targets, may_end), stop)?;
-    }
-    stop.unless_asked()?;
-    Ok(companion)
+    let targets = plan.plans.first().map_or(&[][..], |first| &first.targets);
+    let may_end = plan.second_arm().is_some();
+    Companion::ready(args.with.as_deref(), (targets, may_end), stop)
 }
 
 /// DPDK, the ports, and the kernel's side of taps.

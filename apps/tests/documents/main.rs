@@ -122,8 +122,16 @@ fn of_kind(kind: Kind) -> Vec<Shown> {
 
 /// The words of a line (none is quoted for a space in it), with the values of these flags replaced, or added where they are missing.
 fn shortened(text: &str, flags: &[(&str, &str)]) -> Vec<String> {
-    let unquoted = text.replace('\'', "");
-    let mut words: Vec<String> = unquoted.split(' ').map(str::to_owned).collect();
+    // As a shell takes it apart: what stands in quotes is one word.
+    let (mut words, mut is_quoted) = (vec![String::new()], false);
+    for character in text.chars() {
+        match (character, words.last_mut()) {
+            ('\'', _) => is_quoted = !is_quoted,
+            (' ', _) if !is_quoted => words.push(String::new()),
+            (_, Some(word)) => word.push(character),
+            _ => {}
+        }
+    }
     for (flag, value) in flags {
         match words.iter().position(|word| word == flag) {
             Some(at) => words[at + 1] = (*value).to_owned(),

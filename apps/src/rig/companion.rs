@@ -1,4 +1,4 @@
-//! [`Companion`]: the command of `--with`, the server to be measured, in the run's network namespace.
+//! [`Companion`]: the command of `--with`, in the run's network namespace: the server to be measured, or what sets up a device.
 //!
 //! It must never outlive the run, however that ends, and never be waited for without an end: a process of its own keeps it
 //! ([`keep`]).
@@ -27,19 +27,36 @@ const LISTEN: &str = "0A";
 
 /// A command that runs.
 #[derive(Debug)]
-pub(super) struct Companion {
+pub(crate) struct Companion {
     /// It ends when its stdin does, which the kernel closes where this process is killed.
     keeper: Child,
     command: String,
 }
 
 impl Companion {
+    /// The command, if there is one, started and ready, as [`Companion::wait_until_ready`] says.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] when it can't be started, has ended, or does not listen in time, or a signal came.
+    pub(crate) fn ready(
+        command: Option<&str>,
+        wanted: (&[SocketAddr], bool),
+        stop: &Stop,
+    ) -> Result<Option<Self>, Failure> {
+        let mut companion = command.map(Self::start).transpose()?;
+        if let Some(companion) = &mut companion {
+            companion.wait_until_ready(wanted, stop)?;
+        }
+        stop.unless_asked()?;
+        Ok(companion)
+    }
+
     /// Starts `command` by the shell, in a process group of its own. What it prints goes to stderr. Processes that it leaves behind,
     /// such as a daemon, end with the companion.
     ///
     /// # Errors
     /// [`Failure::Run`] when the keeper can't be started.
-    pub(super) fn start(command: &str) -> Result<Self, Failure> {
+    fn start(command: &str) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::Run(format!("--with `{command}`: {error}"));
         // This program, whatever has become of its file.
         let keeper = Command::new("/proc/self/exe")
@@ -61,7 +78,7 @@ impl Companion {
     ///
     /// # Errors
     /// [`Failure::Run`] when the command has ended, or none listens in time, or a signal came.
-    pub(super) fn wait_until_ready(
+    fn wait_until_ready(
         &mut self,
         (targets, may_end): (&[SocketAddr], bool),
         stop: &Stop,
