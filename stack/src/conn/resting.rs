@@ -1,4 +1,4 @@
-//! [`RestPlaces`]: the places of connections at rest, which are open and have nothing under way; and which of them to look at in a turn.
+//! [`RestingConn`]: a connection at rest. And the places of all of them, which are open and have nothing under way; and which of them to look at in a turn.
 //!
 //! It must never look at more than a bounded number of them.
 
@@ -60,11 +60,11 @@ pub struct RestingConn {
     pub tcb: RestTcb,
     /// Where its record stands.
     pub entry: Entry,
-    /// As [`Conn::path_epoch`].
+    /// As [`super::connections::Conn::path_epoch`].
     pub path_epoch: u32,
-    /// As [`Conn::link`].
+    /// As [`super::connections::Conn::link`].
     pub link: LinkPeer,
-    /// As [`Conn::profile`].
+    /// As [`super::connections::Conn::profile`].
     pub profile: ProfileId,
     pub(super) is_there: bool,
 }
@@ -172,7 +172,7 @@ impl RestPlaces {
         at.map(|at| (first + at) as u32)
     }
 
-    /// When [`RestPlaces::next_idle`] has something to look at again; `None` while no connection rests.
+    /// When `next_idle` has something to look at again; `None` while no connection rests.
     pub(super) fn next_idle_look(&self, now: Instant) -> Option<Instant> {
         if self.numbers.taken() == 0 {
             None
