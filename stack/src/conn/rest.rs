@@ -1,4 +1,4 @@
-//! Connections that come to rest, and go on: between a [`Conn`] and its place at rest.
+//! Connections that come to rest, and go on: between a `Conn` and its place at rest.
 //!
 //! It must never forget anything of a connection.
 

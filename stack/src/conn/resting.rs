@@ -1,4 +1,4 @@
-//! [`RestingConn`]: a connection at rest. And the places of all of them, which are open and have nothing under way; and which of them to look at in a turn.
+//! The places of connections at rest, which are open and have nothing under way; and which of them to look at in a turn.
 //!
 //! It must never look at more than a bounded number of them.
 
