@@ -143,7 +143,7 @@ fn without_a_proxy_and_cookies_the_probe_fails() {
 /// A flood with a probe while every segment gets twenty RSTs of this kind from a program of Python; its output.
 fn answered_by_resets(kind: &str) -> Output {
     let flooder = flood(
-        "198.18.0.1:80 --sources 198.18.64.0/24 --routed -R 100 -d 2s --wait 300ms --probe 10 --control 1s",
+        "198.18.0.1:80 --sources 198.18.64.0/24 --routed -R 100 -d 1s --wait 300ms --probe 20 --control 500ms",
     )
     .stdout(Stdio::piped())
     .stderr(Stdio::piped())
