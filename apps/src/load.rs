@@ -43,6 +43,7 @@ mod limit;
 mod report;
 
 pub(crate) use args::LoadArgs;
+pub(crate) use worker::{LoadLine, LoadPhase, LoadPhases, LoadProgress, LoadTotals, LoadWorker};
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,6 @@
-//! Whole workers with an app each on one core, joined in memory, a client and one server or several: complete connections, or one byte there and back. Each
-//! side's cycles are its own, and no cache line comes from another core.
+//! Whole workers with an app each on one core, joined in memory, a client and one server or several: complete connections, or one byte
+//! there and back. The client is the load generator's, the server the least that can answer. Each side's cycles are its own, and no
+//! cache line comes from another core.
 //!
 //! It must never ask the day's clock or its randomness: two runs of a scenario execute the same instructions.
 
@@ -7,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use stack::app::App;
 use stack::config::{Config, ConfigSpec, Interface};
 use stack::conn::{Capacity, Records};
 use stack::counters::Counter;
@@ -19,7 +21,9 @@ use stack::tcp::state::State;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 use stack::worker::{Cycles, RingEnd, Rings, Secrets, Worker};
-use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources, Tally};
+use workload::load::{LoadClient, LoadCounts, LoadPlan, LocalTuples};
+use workload::pools::{PortRange, Shard, SourcePool, TupleOrder};
+use workload::{ConnectServer, RequestServer, Shape, Side, Tally, exchange, http};
 
 use crate::pair_nic::PairNic;
 
@@ -88,7 +92,6 @@ const V6: [Ipv6Addr; 3] = [
 ];
 /// Bits of the client's addresses that differ.
 const SOURCE_BITS: u8 = 12;
-const SOURCE_ADDRESSES: u32 = 1 << SOURCE_BITS;
 const VLAN: VlanId = VlanId(7);
 const PORT: u16 = 80;
 const BODY_LEN: u32 = 64;
@@ -123,10 +126,11 @@ const HANDOFF_FRAMES: u16 = 4096;
 
 /// All workers, ready to turn.
 pub struct ConversationLoop {
-    client: Worker<PairNic, Side>,
+    client: Worker<PairNic, LoadClient>,
     servers: Vec<Worker<PairNic, Side>>,
     /// How the link steers to several servers.
     steering: Option<Arc<Steering>>,
+    scenario: Conversation,
     measured: Party,
     measured_worker: usize,
     now: Instant,
@@ -233,29 +237,47 @@ fn client_config(spec: &ConversationSpec) -> Config {
     })
 }
 
-fn apps(spec: &ConversationSpec) -> (Side, Side) {
-    let [server, _, sources] = spec.addresses();
-    let server = SocketAddr::from((server, PORT));
-    let sources = Sources::new(sources, SOURCE_ADDRESSES);
-    let shape = match spec.scenario {
-        Conversation::Request => {
-            let client =
-                RequestClient::new(server, sources, spec.connections, spec.concurrency, SEED);
-            return (
-                Side::RequestClient(Box::new(client)),
-                Side::RequestServer(Box::default()),
-            );
+/// Where the client's connections come from.
+fn sources(spec: &ConversationSpec) -> LocalTuples {
+    let [_, _, sources] = spec.addresses();
+    let address_bits = if sources.is_ipv4() { 32 } else { 128 };
+    let prefix = (sources, address_bits - SOURCE_BITS);
+    let pool = SourcePool::new(&[prefix], &[PortRange::UNPRIVILEGED]);
+    let tuples = pool
+        .ok()
+        .and_then(|pool| LocalTuples::new(pool, TupleOrder::Sequential, Shard::WHOLE));
+    tuples.expect("a prefix of many addresses")
+}
+
+fn client_plan(spec: &ConversationSpec) -> LoadPlan {
+    let [server, ..] = spec.addresses();
+    let ends = (SocketAddr::from((server, PORT)), sources(spec));
+    match shape(spec.scenario) {
+        Some(shape) => {
+            let body = http::body(BODY_LEN);
+            exchange::complete_connections(ends, shape, spec.concurrency, &body)
         }
-        Conversation::Connect => Shape::Piggyback,
-        Conversation::ConnectPlain => Shape::Plain,
-    };
-    let handles = capacity(spec).total() as u32;
-    let client = ConnectClient::new(server, sources, shape, spec.concurrency, BODY_LEN, handles);
-    let server = ConnectServer::new(shape, BODY_LEN, spec.concurrency + SLACK);
-    (
-        Side::ConnectClient(Box::new(client)),
-        Side::ConnectServer(Box::new(server)),
-    )
+        None => exchange::single_bytes(ends, spec.connections, spec.concurrency, SEED),
+    }
+}
+
+fn server_app(spec: &ConversationSpec) -> Side {
+    match shape(spec.scenario) {
+        Some(shape) => {
+            let server = ConnectServer::new(shape, BODY_LEN, spec.concurrency + SLACK);
+            Side::Connect(Box::new(server))
+        }
+        None => Side::Request(Box::new(RequestServer::new())),
+    }
+}
+
+/// Of complete connections: which data shares a segment with which flag.
+const fn shape(scenario: Conversation) -> Option<Shape> {
+    match scenario {
+        Conversation::Connect => Some(Shape::Piggyback),
+        Conversation::ConnectPlain => Some(Shape::Plain),
+        Conversation::Request => None,
+    }
 }
 
 /// Builds both workers and, for [`Conversation::Request`], opens the connections.
@@ -266,45 +288,42 @@ pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
     let steering = (spec.workers > 1)
         .then(|| Steering::even(&SYMMETRIC_KEY, spec.workers).map(Arc::new))
         .flatten();
-    let worker = |nic, app, config, (secrets, end)| {
-        Worker::with_app(
-            nic,
-            app,
-            config,
-            secrets,
-            end,
-            // Page faults of records that were never used before would be most of what is measured.
-            PageOptions {
-                prefault: true,
-                ..PageOptions::default()
-            },
-        )
-        .map_err(|error| error.to_string())
+    // Page faults of records that were never used before would be most of what is measured.
+    let pages = PageOptions {
+        prefault: true,
+        ..PageOptions::default()
     };
     let config = Arc::new(server_config(spec));
     let mut servers = Vec::new();
     for end in Rings::new(spec.workers, HANDOFF_FRAMES).into_ends() {
         let nic = PairNic::new([2, 0, 0, 0, 0, 2], spec.burst).with_steering(steering.clone());
-        let parts = (&SERVER_SECRETS, end);
-        servers.push(worker(nic, apps(spec).1, Arc::clone(&config), parts)?);
+        let (app, config) = (server_app(spec), Arc::clone(&config));
+        let server = Worker::with_app(nic, app, config, &SERVER_SECRETS, end, pages);
+        servers.push(server.map_err(|error| error.to_string())?);
     }
+    let client = Worker::with_app(
+        PairNic::new([2, 0, 0, 0, 0, 1], spec.burst),
+        LoadClient::new(client_plan(spec)),
+        Arc::new(client_config(spec)),
+        &CLIENT_SECRETS,
+        RingEnd::single(),
+        pages,
+    );
     let mut conversation = ConversationLoop {
-        client: worker(
-            PairNic::new([2, 0, 0, 0, 0, 1], spec.burst),
-            apps(spec).0,
-            Arc::new(client_config(spec)),
-            (&CLIENT_SECRETS, RingEnd::single()),
-        )?,
+        client: client.map_err(|error| error.to_string())?,
         servers,
         steering,
+        scenario: spec.scenario,
         measured: spec.measured,
         measured_worker: spec.measured_worker.into(),
         now: Instant::ZERO,
     };
+    conversation.turn_until(Counted::No, |seen| seen.client.app().unreached().is_none())?;
     if spec.scenario == Conversation::Request {
         let wanted = u64::from(spec.connections);
+        conversation.client.app_mut().fill();
         conversation.turn_until(Counted::No, |seen| {
-            seen.client().opened >= wanted && seen.served(|tally| tally.opened) >= wanted
+            seen.client().established >= wanted && seen.served(|tally| tally.opened) >= wanted
         })?;
     }
     Ok(conversation)
@@ -313,22 +332,27 @@ pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
 /// A turn of the measured worker and nothing else. It stands alone, so that callgrind can collect inside it (and outside of the
 /// NIC): `scripts/bench-instructions` names it.
 #[inline(never)]
-fn measured_turn(worker: &mut Worker<PairNic, Side>, now: Instant) -> usize {
+fn measured_turn<A: App>(worker: &mut Worker<PairNic, A>, now: Instant) -> usize {
     worker.turn(now)
 }
 
 /// The same for the other worker, and for both while nothing is measured. Not quite the same: of two functions with one
 /// body the compiler keeps one.
 #[inline(never)]
-fn unmeasured_turn(worker: &mut Worker<PairNic, Side>, now: Instant) -> usize {
+fn unmeasured_turn<A: App>(worker: &mut Worker<PairNic, A>, now: Instant) -> usize {
     core::hint::black_box(worker.turn(now))
 }
 
-/// One of the two.
-type Turn = fn(&mut Worker<PairNic, Side>, Instant) -> usize;
+fn turn<A: App>(worker: &mut Worker<PairNic, A>, now: Instant, is_measured: bool) {
+    if is_measured {
+        measured_turn(worker, now);
+    } else {
+        unmeasured_turn(worker, now);
+    }
+}
 
 /// Segments of connections that a worker took by the general path.
-fn general_segments(worker: &Worker<PairNic, Side>) -> u64 {
+fn general_segments<A: App>(worker: &Worker<PairNic, A>) -> u64 {
     let tcp = worker.tcp_counters();
     let predicted: u64 = State::ALL
         .iter()
@@ -350,7 +374,7 @@ impl ConversationLoop {
     /// # Errors
     /// In words, when something failed or nothing happens any more.
     pub fn run(&mut self, exchanges: u64) -> Result<ConversationRun, String> {
-        self.client.app_mut().set_running(true);
+        self.client.app_mut().start(self.now);
         let (client, server) = (*self.client.cycles(), *self.measured_server()?.cycles());
         let general = (general_segments(&self.client), self.server_general());
         let handed_over = self.handed_over();
@@ -371,7 +395,7 @@ impl ConversationLoop {
     /// # Errors
     /// As [`ConversationLoop::run`].
     pub fn warm_up(&mut self, exchanges: u64) -> Result<(), String> {
-        self.client.app_mut().set_running(true);
+        self.client.app_mut().start(self.now);
         let before = self.exchanges();
         self.turn_until(Counted::No, |seen| seen.exchanges() - before >= exchanges)
     }
@@ -381,14 +405,20 @@ impl ConversationLoop {
     /// # Errors
     /// In words, when something failed or does not end.
     pub fn drain(&mut self) -> Result<(), String> {
-        self.client.app_mut().set_running(false);
-        self.turn_until(Counted::No, |seen| seen.client.app().under_way() == 0)
+        self.client.app_mut().pause();
+        self.turn_until(Counted::No, Self::is_done)
     }
 
     /// The client's side of what happened.
     #[must_use]
-    pub fn client(&self) -> &Tally {
-        self.client.app().tally()
+    pub fn client(&self) -> &LoadCounts {
+        self.client.app().counts()
+    }
+
+    /// Whether nothing is under way.
+    fn is_done(&self) -> bool {
+        let keeps = self.scenario == Conversation::Request;
+        self.client().under_way() == 0 && (keeps || self.client.app().is_idle())
     }
 
     /// The server's side of what happened, over its workers.
@@ -414,29 +444,19 @@ impl ConversationLoop {
     }
 
     fn exchanges(&self) -> u64 {
-        match self.client.app() {
-            Side::RequestClient(_) => self.client().replies,
-            _ => self.client().completed,
-        }
+        self.client().completed
     }
 
     /// Lets all workers turn once.
     fn turn(&mut self, counted: Counted) {
         let is_measured = |party| counted == Counted::Yes && self.measured == party;
-        let turn_of = |is_measured| -> Turn {
-            if is_measured {
-                measured_turn
-            } else {
-                unmeasured_turn
-            }
-        };
         let client_is_measured = is_measured(Party::Client);
         let measured_server = is_measured(Party::Server).then_some(self.measured_worker);
         self.client.nic_mut().set_left_out(client_is_measured);
         self.now = self.now + TURN;
         // Each server gets bursts as long as one alone would.
         for _ in 0..self.servers.len() {
-            turn_of(client_is_measured)(&mut self.client, self.now);
+            turn(&mut self.client, self.now, client_is_measured);
             let servers = self.servers.iter_mut();
             let mut nics: Vec<&mut PairNic> = servers.map(Worker::nic_mut).collect();
             let client = self.client.nic_mut();
@@ -446,7 +466,7 @@ impl ConversationLoop {
         for (number, server) in self.servers.iter_mut().enumerate() {
             let is_measured = measured_server == Some(number);
             server.nic_mut().set_left_out(is_measured);
-            turn_of(is_measured)(server, self.now);
+            turn(server, self.now, is_measured);
             server.nic_mut().deliver(client);
         }
     }
@@ -462,7 +482,7 @@ impl ConversationLoop {
             let moved = self.client.cycles().frames;
             stalled = if moved == last { stalled + 1 } else { 0 };
             last = moved;
-            let faults = self.client().faults_total() + self.served(Tally::faults_total);
+            let faults = self.client().failed_total() + self.served(Tally::faults_total);
             if faults > 0 || stalled > STALLED_TURNS {
                 return Err(format!(
                     "the conversation failed: client {:?}, servers {:?}",
@@ -574,7 +594,7 @@ mod tests {
             "{spec:?}"
         );
         assert_eq!(
-            client.faults_total() + server.served(Tally::faults_total),
+            client.failed_total() + server.served(Tally::faults_total),
             0
         );
     }
@@ -588,12 +608,12 @@ mod tests {
         for _ in 0..100 {
             conversation.turn(Counted::No);
         }
-        conversation.client.app_mut().set_running(true);
+        conversation.client.app_mut().start(conversation.now);
         let mut seen = Vec::new();
         for _ in 0..100 {
             conversation.now = conversation.now + TURN;
             unmeasured_turn(&mut conversation.client, conversation.now);
-            conversation.client.app_mut().set_running(false);
+            conversation.client.app_mut().pause();
             let (client, server) = (&mut conversation.client, &mut conversation.servers[0]);
             client.nic_mut().deliver(server.nic_mut());
             seen.extend(

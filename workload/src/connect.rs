@@ -1,4 +1,4 @@
-//! Complete connections: handshake, an HTTP request, its response, close; each byte of both compared.
+//! The server of complete connections: handshake, an HTTP request, its response, close; each byte of the request compared.
 //!
 //! It must never count a connection as complete that did not end in good order with all of its bytes right.
 //!
@@ -21,21 +21,14 @@
 //! So the server closes first with `Piggyback`, as a server that received `Connection: close` does, and keeps TIME-WAIT;
 //! with `Plain` the client closes first. `Plain` wants a stack that acknowledges at once (`ack_delay` zero).
 
-use core::net::SocketAddr;
-
 use stack::app::CloseReason;
 use stack::app::ConnId;
 use stack::app::{Cx, StaticId, TxItem};
 use stack::nic::Nic;
 
-use crate::latency::Latency;
 use crate::next_turn::NextTurn;
-use crate::sources::Sources;
 use crate::tally::{Fault, Tally};
 use crate::{ConnState, http};
-
-/// Connections opened per turn at most: half a burst, so that what is under way keeps its share of the link.
-const OPENED_PER_TURN: u32 = 32;
 
 /// Which data shares a segment with which flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,184 +101,14 @@ fn compare<N: Nic, S>(
     }
 }
 
-/// Opens connections, asks, compares the answer, closes.
-#[derive(Debug)]
-pub struct ConnectClient {
-    server: SocketAddr,
-    sources: Sources,
-    shape: Shape,
-    /// Connections to keep under way.
-    window: u32,
-    /// Connections under way.
-    pub(crate) under_way: u32,
-    /// Opens new connections.
-    pub(crate) running: bool,
-    request: Message,
-    response: Box<[u8]>,
-    /// When each connection was asked for in ns, by the handle of the connection.
-    started_ns: Box<[u64]>,
-    to_ask: NextTurn,
-    to_close: NextTurn,
-    pub(crate) tally: Tally,
-    /// From `connect` to the end of each complete connection.
-    pub(crate) latency: Latency,
-}
-
-impl ConnectClient {
-    /// A client of `server` that keeps `window` connections under way once it runs. `handles` is how many
-    /// records its stack has.
-    #[must_use]
-    pub fn new(
-        server: SocketAddr,
-        sources: Sources,
-        shape: Shape,
-        window: u32,
-        body_len: u32,
-        handles: u32,
-    ) -> Self {
-        Self {
-            server,
-            sources,
-            shape,
-            window,
-            under_way: 0,
-            running: false,
-            request: Message::new(http::request()),
-            response: http::response(body_len).into(),
-            started_ns: vec![0; handles as usize].into(),
-            to_ask: NextTurn::new(window),
-            to_close: NextTurn::new(window),
-            tally: Tally::default(),
-            latency: Latency::new(),
-        }
-    }
-
-    pub(crate) fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>) {
-        for i in 0.. {
-            let Some(conn) = self.to_ask.get(i) else {
-                break;
-            };
-            self.ask(cx, conn);
-        }
-        self.to_ask.turn();
-        self.to_close.close_all(cx);
-        if self.running {
-            self.open_more(cx);
-        }
-    }
-
-    fn open_more<N: Nic>(&mut self, cx: &mut Cx<'_, N, ConnState>) {
-        if !self.request.is_ready(cx) {
-            self.tally.fault(Fault::NoMemory);
-            self.running = false;
-            return;
-        }
-        let now_ns = cx.now().as_ns();
-        // The first one alone: it finds the neighbour, and SYNs that have to wait for that are soon too many.
-        let window = if self.tally.opened == 0 {
-            1
-        } else {
-            self.window
-        };
-        let count = OPENED_PER_TURN.min(window.saturating_sub(self.under_way));
-        let Self {
-            started_ns,
-            under_way,
-            ..
-        } = self;
-        let opened = |conn: ConnId| {
-            *under_way += 1;
-            if let Some(started) = started_ns.get_mut(conn.handle() as usize) {
-                *started = now_ns;
-            }
-        };
-        self.sources
-            .open(cx, self.server, count, &mut self.tally, opened);
-    }
-
-    fn ask<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
-        match self.request.send(cx, conn) {
-            Ok(()) => self.tally.requests += 1,
-            Err(fault) => {
-                self.tally.fault(fault);
-                cx.abort(conn);
-            }
-        }
-    }
-
-    pub(crate) fn on_open<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {
-        self.tally.opened += 1;
-        match self.shape {
-            Shape::Piggyback => self.ask(cx, conn),
-            Shape::Plain => self.to_ask.push(conn),
-        }
-    }
-
-    pub(crate) fn on_data<N: Nic, S>(
-        &mut self,
-        cx: &mut Cx<'_, N, S>,
-        conn: ConnId,
-        state: &mut ConnState,
-    ) {
-        match compare(cx, conn, state, &self.response) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.tally.replies += 1;
-                if self.shape == Shape::Plain {
-                    self.to_close.push(conn);
-                }
-            }
-            Err(fault) => {
-                state.complete = false;
-                self.tally.fault(fault);
-                cx.abort(conn);
-            }
-        }
-    }
-
-    pub(crate) fn on_peer_closed<N: Nic, S>(
-        &mut self,
-        cx: &mut Cx<'_, N, S>,
-        conn: ConnId,
-        state: &ConnState,
-    ) {
-        if state.complete {
-            cx.close(conn);
-        } else {
-            self.tally.fault(Fault::WrongLength);
-            cx.abort(conn);
-        }
-    }
-
-    pub(crate) fn on_close<N: Nic, S>(
-        &mut self,
-        cx: &Cx<'_, N, S>,
-        conn: ConnId,
-        state: &ConnState,
-        reason: CloseReason,
-    ) {
-        self.under_way -= 1;
-        match Fault::of_close(reason, state.complete) {
-            Some(fault) => self.tally.fault(fault),
-            None => {
-                self.tally.completed += 1;
-                if let Some(started) = self.started_ns.get(conn.handle() as usize) {
-                    self.latency
-                        .record(cx.now().as_ns().saturating_sub(*started));
-                }
-            }
-        }
-    }
-}
-
 /// Accepts, compares the request, answers, closes.
 #[derive(Debug)]
 pub struct ConnectServer {
     shape: Shape,
     request: Box<[u8]>,
     response: Message,
-    to_answer: NextTurn,
-    to_close: NextTurn,
+    to_answer: NextTurn<ConnId>,
+    to_close: NextTurn<ConnId>,
     pub(crate) tally: Tally,
 }
 
@@ -312,7 +135,13 @@ impl ConnectServer {
             self.answer(cx, conn);
         }
         self.to_answer.turn();
-        self.to_close.close_all(cx);
+        for i in 0.. {
+            let Some(conn) = self.to_close.get(i) else {
+                break;
+            };
+            cx.close(conn);
+        }
+        self.to_close.turn();
     }
 
     fn answer<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>, conn: ConnId) {

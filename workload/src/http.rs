@@ -1,4 +1,4 @@
-//! The request and the response of [`crate::connect`], as bytes that both sides make for themselves.
+//! The request of a benchmark's client and the response of [`crate::connect`], as bytes that both sides make for themselves.
 //!
 //! It must never depend on anything but its arguments: what one side sends is what the other compares with.
 
@@ -18,7 +18,16 @@ pub(crate) fn response(body_len: u32) -> Vec<u8> {
     let header = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {body_len}\r\nConnection: close\r\n\r\n"
     );
+    header
+        .into_bytes()
+        .into_iter()
+        .chain(body(body_len))
+        .collect()
+}
+
+/// The body of that response, of at most [`BODY_MAX`] bytes.
+#[must_use]
+pub fn body(len: u32) -> Vec<u8> {
     // A prime number of values, so that a shift by a segment or a page shows.
-    let body = (0..body_len).map(|i| (i % 251) as u8);
-    header.into_bytes().into_iter().chain(body).collect()
+    (0..len.min(BODY_MAX)).map(|i| (i % 251) as u8).collect()
 }

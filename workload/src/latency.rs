@@ -99,11 +99,6 @@ impl Latency {
         (!histogram.is_empty()).then(|| Duration::from_nanos(histogram.mean().round() as u64))
     }
 
-    /// Forgets all times.
-    pub(crate) fn clear(&mut self) {
-        self.0.fill(0);
-    }
-
     /// How many times there are.
     #[must_use]
     pub fn samples(&self) -> u64 {

@@ -1,30 +1,22 @@
-//! Both sides of a connection benchmark, as apps of the stack: whole HTTP connections ([`connect`]) and one byte
-//! there and back over connections that stay ([`request`]), every reply verified by the side that asked.
+//! What connections are for: the load generator behind `syncline load` ([`load`]), the two exchanges of a benchmark as plans for it
+//! ([`exchange`]), and the least servers that can answer those ([`connect`], [`request`]).
 //!
-//! The apps need a worker and nothing else: [`load`] is the load generator behind `syncline load`, [`pools`] addresses × ports as one index
-//! space, [`Latency`] a histogram, [`Tally`] what happened. Here ten clients' connections ask a server in a simulated world:
+//! The apps need a worker and nothing else: [`pools`] has addresses × ports as one index space, [`Latency`] is a histogram,
+//! [`LoadCounts`](load::LoadCounts) what happened. The client of 256 complete connections at a time, from 254 addresses:
 //!
 //! ```
-//! use stack::config::{ListenerConfig, SynPolicy};
-//! use stack::sim::host::{HostError, HostSpec};
-//! use stack::sim::world::World;
-//! use stack::time::Instant;
-//! use workload::{RequestClient, RequestServer, Side, Sources};
+//! use std::net::{IpAddr, SocketAddr};
+//! use workload::load::{LoadClient, LocalTuples};
+//! use workload::pools::{PortRange, Shard, SourcePool, TupleOrder};
+//! use workload::{Shape, exchange};
 //!
-//! # fn main() -> Result<(), HostError> {
-//! let mut world = World::new(1, Instant::from_ms(1_000));
-//! let mut spec = HostSpec::new(1);
-//! spec.config.listeners = vec![ListenerConfig::new(80, SynPolicy::CookieWhenFull)];
-//! world.add_host(spec, |_| Side::RequestServer(Box::new(RequestServer::new())))?;
-//! let (server, sources) = ((HostSpec::v4(1), 80).into(), Sources::new(HostSpec::v4(2), 1));
-//! let client = RequestClient::new(server, sources, 10, 4, 7);
-//! let mut client = Some(Side::RequestClient(Box::new(client)));
-//! let client = world.add_host(HostSpec::new(2), |_| client.take().expect("one worker"))?;
-//! world.act(client, 0, |side, _| side.set_running(true));
-//! world.run_for(std::time::Duration::from_secs(1));
-//! let tally = world.act(client, 0, |side, _| *side.tally()).expect("a running host");
-//! assert_eq!(tally.opened, 10);
-//! assert!(tally.replies > 0 && tally.faults_total() == 0);
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (server, sources): (SocketAddr, IpAddr) = ("198.18.0.2:80".parse()?, "198.18.64.0".parse()?);
+//! let pool = SourcePool::new(&[(sources, 24)], &[PortRange::UNPRIVILEGED])?;
+//! let tuples = LocalTuples::new(pool, TupleOrder::Sequential, Shard::WHOLE).ok_or("no tuples")?;
+//! let plan = exchange::complete_connections((server, tuples), Shape::Piggyback, 256, b"hello");
+//! let client = LoadClient::new(plan);
+//! assert!(client.is_idle() && client.counts().begun == 0);
 //! # Ok(())
 //! # }
 //! ```
@@ -46,40 +38,35 @@ pub mod pools;
 pub mod body;
 // The PROXY protocol header that a load balancer sends in front of a connection.
 pub mod proxy;
-// Where a client's connections come from.
-pub mod sources;
 // Actions that an app postpones by one turn.
 mod next_turn;
-// Complete connections.
+// The server of complete connections.
 pub mod connect;
-// One byte there and back.
+// The server of one byte there and back.
 pub mod request;
+// Both exchanges as plans of the load generator.
+pub mod exchange;
 // The load generator: any target, open or closed loop, every reply read to its end.
 pub mod load;
-// The four of them under one type.
+// Both servers under one type.
 pub mod side;
 
-pub use connect::{ConnectClient, ConnectServer, Shape};
+pub use connect::{ConnectServer, Shape};
 pub use latency::Latency;
-pub use request::{RequestClient, RequestServer};
+pub use request::RequestServer;
 pub use side::Side;
-pub use sources::Sources;
 pub use tally::{Fault, Tally};
 
-/// The state that an app of this crate keeps with each connection: 8 bytes, so that an idle connection stays small.
+/// The state that a server of this crate keeps with each connection: 4 bytes, so that an idle connection stays small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnState {
-    /// [`RequestClient`]: the number of the connection.
-    index: u32,
-    /// [`connect`]: bytes of the request or response received and found right.
+    /// [`connect`]: bytes of the request received and found right.
     received: u16,
-    /// [`RequestServer`]: requests so far, modulo 256.
-    served: u8,
-    /// [`connect`]: all of the request or response was received and found right. [`RequestClient`]: established.
+    /// [`connect`]: all of the request was received and found right.
     complete: bool,
 }
 
-const _: () = assert!(size_of::<ConnState>() == 8);
+const _: () = assert!(size_of::<ConnState>() == 4);
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,11 @@
 //! Parts that need no stack: bytes, addresses, counts, times.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use stack::app::CloseReason;
 
 use crate::http::{self, BODY_MAX};
-use crate::{Fault, Latency, Sources, Tally};
+use crate::{Fault, Latency, Tally};
 
 #[test]
 fn a_response_is_as_long_as_its_header_says() {
@@ -26,20 +25,6 @@ fn a_response_is_as_long_as_its_header_says() {
         assert_eq!(said as u32, len.min(BODY_MAX));
         assert!(u16::try_from(response.len()).is_ok());
     }
-}
-
-#[test]
-fn sources_take_turns() {
-    let mut v4 = Sources::new(IpAddr::V4(Ipv4Addr::new(198, 19, 0, 255)), 3);
-    let taken: Vec<_> = (0..4).map(|_| v4.take().to_string()).collect();
-    assert_eq!(
-        taken,
-        ["198.19.0.255", "198.19.1.0", "198.19.1.1", "198.19.0.255"]
-    );
-    let first = Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 0xffff);
-    let mut v6 = Sources::new(first.into(), 2);
-    assert_eq!(v6.take(), IpAddr::V6(first));
-    assert_eq!(v6.take().to_string(), "2001:2:0:1::1:0");
 }
 
 #[test]
@@ -88,6 +73,4 @@ fn a_percentile_needs_ten_samples_beyond_it() {
     assert!((Duration::from_micros(989)..=Duration::from_micros(991)).contains(&p99));
     assert_eq!(latency.percentile(99.9), None);
     assert!(latency.max() >= Some(Duration::from_millis(1)));
-    latency.clear();
-    assert_eq!(latency.samples(), 0);
 }

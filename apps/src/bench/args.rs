@@ -407,6 +407,11 @@ impl BenchArgs {
         }
     }
 
+    /// Whether the endpoint has the services of `serve`.
+    pub(crate) fn is_served(&self) -> bool {
+        self.mode == Mode::Connect && self.shape == ShapeArg::Piggyback
+    }
+
     /// Whether both sides are in this process.
     pub(crate) fn is_ring(&self) -> bool {
         self.nic == "ring"

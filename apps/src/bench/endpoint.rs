@@ -13,15 +13,19 @@ use stack::app::{App, NoApp};
 use stack::config::{Config, ConfigError};
 use stack::memory::PageOptions;
 use stack::worker::{Cycles, RingEnd, Worker};
+use syncline::turning::turn_until_stopped;
 use workload::{Side, Tally};
 
 use super::args::BenchArgs;
 use super::plan;
 use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::mailbox::{Mailbox, Order, Orders};
+use crate::load::LoadProgress;
+use crate::mailbox::{Mailbox, Orders};
+use crate::rig::idle::{BackOff, Idle};
 use crate::rig::resident_bytes;
 use crate::secrets;
+use crate::serve::Services;
 
 /// The endpoint is there and answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,6 +114,22 @@ impl ReportsProgress for NoApp {
     }
 }
 
+impl ReportsProgress for Services {
+    fn progress(&self) -> AppProgress {
+        let mut progress = AppProgress::default();
+        for site in self.stats() {
+            progress.opened += site.accepted;
+            progress.completed += site.completed();
+            progress.requests += site.requests;
+            progress.replies += site.requests;
+            for (fault, n) in site.faults() {
+                *progress.faults.entry(fault.name().to_owned()).or_default() += n;
+            }
+        }
+        progress
+    }
+}
+
 impl ReportsProgress for Side {
     fn progress(&self) -> AppProgress {
         self.tally().into()
@@ -181,6 +201,21 @@ impl Progress {
                 .collect(),
             unaccounted: counters.unaccounted(),
             app: worker.app().progress(),
+            resident_bytes: None,
+        }
+    }
+
+    /// Of a client of `load`, whose operations are counted in `ClientProgress`.
+    pub(super) fn of_load(progress: &LoadProgress) -> Self {
+        let counters = &progress.counters;
+        Self {
+            spent: Spent::of(&progress.cycles),
+            counters: counters
+                .non_zero()
+                .map(|(name, n)| (name.to_owned(), n))
+                .collect(),
+            unaccounted: counters.unaccounted(),
+            app: AppProgress::default(),
             resident_bytes: None,
         }
     }
@@ -292,20 +327,19 @@ impl<A: ReportsProgress> Endpoint<A> {
     /// Turns the worker until it is to stop, and gives back what must outlive it: its last progress, and the pools that
     /// are to be counted once everything is closed.
     pub(super) fn run(
-        mut self,
+        self,
         orders: &Orders,
         mailbox: &Mailbox<Progress>,
     ) -> (Progress, [Mempool; 2]) {
-        let mut served = 0;
-        while orders.current() != Order::Stop {
-            let now = self.clock.at(dpdk::cycles());
-            if self.worker.turn(now) == 0 {
-                dpdk::pause();
-            }
-            mailbox.serve(&mut served, || Progress::of(&self.worker));
-        }
-        let progress = Progress::of(&self.worker);
-        drop(self.worker.into_nic());
+        let worker = turn_until_stopped(
+            self.worker,
+            BackOff::new(Idle::Spin),
+            (self.clock, orders),
+            mailbox,
+            |worker, _, _| Progress::of(worker),
+        );
+        let progress = Progress::of(&worker);
+        drop(worker.into_nic());
         (progress, self.pools)
     }
 }

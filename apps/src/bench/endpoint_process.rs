@@ -28,7 +28,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     Stop::leave_to_parent()?;
     let outcome = match args.mode {
         Mode::Rst | Mode::Syn => serve(args, endpoint::without_app),
-        Mode::Connect | Mode::Request => serve(args, conversation::endpoint),
+        Mode::Connect | Mode::Request if args.is_served() => serve(args, conversation::endpoint),
+        Mode::Connect | Mode::Request => serve(args, conversation::least_endpoint),
     };
     match outcome {
         Ok(()) => Ok(()),

@@ -8,7 +8,7 @@ mod recorder;
 mod file;
 
 pub(super) use file::{FailureFile, FailuresReport};
-pub(super) use recorder::{KeptFailure, Recorder, Recording};
+pub(super) use recorder::{FrameRecording, KeptFailure, Recorder};
 
 /// Failed connections of each kind that are kept.
 pub(super) const KEPT_PER_FAULT: u32 = 3;

@@ -8,7 +8,7 @@ use dpdk::{DpdkNic, Instrument, Mbuf};
 
 use super::args::LoadArgs;
 use super::arms::{Arm, ArmRecords, Observer};
-use super::failures::{KeptFailure, Recorder, Recording};
+use super::failures::{FrameRecording, KeptFailure, Recorder};
 use super::plan::RunPlan;
 use crate::clock::Clock;
 
@@ -21,14 +21,14 @@ pub(super) struct Instrumented {
     /// With --server-nic.
     pub(super) arms: Option<ArmRecords>,
     /// With --pcap-failures: one for each of the clients' workers.
-    pub(super) recordings: Vec<Arc<Mutex<Recording>>>,
+    pub(super) recordings: Vec<Arc<Mutex<FrameRecording>>>,
 }
 
 impl Instrumented {
     /// As the flags say.
     pub(super) fn new(args: &LoadArgs, plan: &RunPlan) -> Self {
         let timeout_ns = u64::try_from(args.timeout.as_nanos()).unwrap_or(u64::MAX);
-        let recording = || Recording::new(timeout_ns.saturating_add(SILENT_BEYOND_NS));
+        let recording = || FrameRecording::new(timeout_ns.saturating_add(SILENT_BEYOND_NS));
         let recordings = if args.pcap_failures.is_some() {
             plan.workers
         } else {

@@ -338,7 +338,10 @@ impl RunPlan {
             },
             pipeline: args.pipeline,
             requests_per_connection: args.requests_per_connection,
+            times_steps: true,
             times_from_syn: args.profile.is_some(),
+            apart: false,
+            at_random: false,
             count_by: args.count_by.as_deref().map(Into::into),
             marks_per_fault: match args.pcap_failures {
                 Some(_) => KEPT_PER_FAULT,

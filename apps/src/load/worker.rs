@@ -18,7 +18,7 @@ use stack::time::Instant;
 use stack::worker::{Cycles, RingEnd, Secrets, Steered, Worker};
 use workload::load::{Backends, Interval, LoadClient, LoadCounts, LoadPlan, Measures};
 
-use super::failures::Recording;
+use super::failures::FrameRecording;
 use super::trial::TrialShape;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ use crate::rig::{self, RssReport};
 /// The orders of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub(super) enum LoadPhase {
+pub(crate) enum LoadPhase {
     /// Find the way to the targets.
     #[default]
     Reach,
@@ -39,6 +39,8 @@ pub(super) enum LoadPhase {
     Fill,
     /// Load.
     Run,
+    /// Begin nothing new, and keep the connections that there are.
+    Pause,
     /// Begin nothing new.
     Finish,
     /// Reset what is open.
@@ -50,11 +52,12 @@ pub(super) enum LoadPhase {
 }
 
 impl LoadPhase {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Reach,
         Self::Prepare,
         Self::Fill,
         Self::Run,
+        Self::Pause,
         Self::Finish,
         Self::GiveUp,
         Self::Drain,
@@ -64,7 +67,7 @@ impl LoadPhase {
 
 /// The phase of all workers, and when the clock of the run starts.
 #[derive(Debug, Default)]
-pub(super) struct LoadPhases {
+pub(crate) struct LoadPhases {
     phase: AtomicU8,
     origin_ns: AtomicU64,
     /// Of the trial that is prepared. A worker takes it where it has nothing to do.
@@ -73,12 +76,12 @@ pub(super) struct LoadPhases {
 
 impl LoadPhases {
     /// From now on, this.
-    pub(super) fn enter(&self, phase: LoadPhase) {
+    pub(crate) fn enter(&self, phase: LoadPhase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
     /// The load starts at `origin`, for all workers.
-    pub(super) fn start(&self, origin: Instant) {
+    pub(crate) fn start(&self, origin: Instant) {
         self.origin_ns.store(origin.as_ns(), Ordering::Relaxed);
         self.enter(LoadPhase::Run);
     }
@@ -109,17 +112,17 @@ impl LoadPhases {
 
 /// The control thread's line to one worker.
 #[derive(Debug)]
-pub(super) struct LoadLine {
+pub(crate) struct LoadLine {
     /// Its progress.
-    pub(super) progress: Mailbox<LoadProgress>,
+    pub(crate) progress: Mailbox<LoadProgress>,
     /// Times since the last question.
-    pub(super) interval: Mailbox<Interval>,
+    pub(crate) interval: Mailbox<Interval>,
     /// All times of the trial.
     pub(super) measures: Mailbox<Measures>,
 }
 
 impl LoadLine {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             progress: Mailbox::new(),
             interval: Mailbox::new(),
@@ -130,15 +133,15 @@ impl LoadLine {
 
 /// The progress of a worker.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LoadProgress {
-    pub(super) counts: LoadCounts,
-    pub(super) counters: Counters,
+pub(crate) struct LoadProgress {
+    pub(crate) counts: LoadCounts,
+    pub(crate) counters: Counters,
     pub(super) tcp: TcpCounters,
-    pub(super) cycles: Cycles,
+    pub(crate) cycles: Cycles,
     /// Connections that there are, opening and closing ones included.
-    pub(super) connections: u32,
+    pub(crate) connections: u32,
     /// A target that was not reached yet.
-    pub(super) unreached: Option<(std::net::SocketAddr, Result<Reachability, ConnectError>)>,
+    pub(crate) unreached: Option<(std::net::SocketAddr, Result<Reachability, ConnectError>)>,
     /// All connections that are to be kept are established.
     pub(super) is_full: bool,
     /// Nothing more will begin.
@@ -151,17 +154,19 @@ pub(super) struct LoadProgress {
     pub(super) phase: LoadPhase,
     /// Its last turn had something to do.
     pub(super) moved: bool,
+    /// The time of that turn.
+    pub(crate) at: Instant,
 }
 
 /// The results of a worker.
 #[derive(Debug)]
-pub(super) struct LoadTotals {
-    pub(super) progress: LoadProgress,
+pub(crate) struct LoadTotals {
+    pub(crate) progress: LoadProgress,
     pub(super) measures: Measures,
     /// Times since the last question.
-    pub(super) last_interval: Interval,
+    pub(crate) last_interval: Interval,
     /// The counts of `--fault`.
-    pub(super) faults: Option<FaultTotals>,
+    pub(crate) faults: Option<FaultTotals>,
     /// Frames that the driver took.
     pub(super) frames_taken: u64,
     /// With --count-by.
@@ -171,11 +176,11 @@ pub(super) struct LoadTotals {
 }
 
 /// The worker with its client.
-pub(super) struct LoadWorker {
+pub(crate) struct LoadWorker {
     worker: Worker<DpdkNic, LoadClient>,
     clock: Clock,
     /// The frames of its connections, to be kept of those that fail.
-    recording: Option<Arc<Mutex<Recording>>>,
+    recording: Option<Arc<Mutex<FrameRecording>>>,
 }
 
 impl LoadWorker {
@@ -183,12 +188,12 @@ impl LoadWorker {
     ///
     /// # Errors
     /// [`Failure::Run`] when there is too little.
-    pub(super) fn new(
+    pub(crate) fn new(
         nic: DpdkNic,
         plan: LoadPlan,
         (config, secrets): (Arc<Config>, &Secrets),
         (end, steered): (RingEnd<dpdk::Mbuf>, Steered),
-        (clock, recording): (Clock, Option<Arc<Mutex<Recording>>>),
+        (clock, recording): (Clock, Option<Arc<Mutex<FrameRecording>>>),
     ) -> Result<Self, Failure> {
         let client = LoadClient::new(plan);
         let mut worker = Worker::with_app(
@@ -213,7 +218,7 @@ impl LoadWorker {
     }
 
     /// Turns until ordered to stop. Gives its buffers back, and says what it has done.
-    pub(super) fn run(
+    pub(crate) fn run(
         mut self,
         phases: &LoadPhases,
         line: &LoadLine,
@@ -235,14 +240,15 @@ impl LoadWorker {
             };
             self.keep_failures();
             line.progress
-                .serve(&mut served, || self.progress(phase, moved));
+                .serve(&mut served, || self.progress(phase, (now, moved)));
             let app = self.worker.app_mut();
             line.interval
                 .serve(&mut served_interval, || app.take_interval());
             line.measures.serve(&mut served_measures, || app.measures());
             back_off.rest(moved);
         }
-        let progress = self.progress(phase, false);
+        let now = self.clock.at(dpdk::cycles());
+        let progress = self.progress(phase, (now, false));
         let last_interval = self.worker.app_mut().take_interval();
         let measures = self.worker.app().measures();
         let backends = self.worker.app().backends().clone();
@@ -279,13 +285,14 @@ impl LoadWorker {
                 self.worker.app_mut().prepare(times, trial.connections);
             }
             LoadPhase::Run => self.worker.app_mut().start(phases.origin()),
+            LoadPhase::Pause => self.worker.app_mut().pause(),
             LoadPhase::Finish => self.worker.app_mut().finish(now),
             LoadPhase::GiveUp => self.worker.with_cx(now, |app, cx| app.give_up(cx)),
             LoadPhase::Reach | LoadPhase::Drain | LoadPhase::Stop => {}
         }
     }
 
-    fn progress(&self, phase: LoadPhase, moved: bool) -> LoadProgress {
+    fn progress(&self, phase: LoadPhase, (at, moved): (Instant, bool)) -> LoadProgress {
         let app = self.worker.app();
         let (mut steered, follows_the_nic) = self.worker.steered();
         steered.owned += app.counts().established;
@@ -302,6 +309,7 @@ impl LoadWorker {
             is_spent: app.is_spent(),
             phase,
             moved,
+            at,
         }
     }
 }

@@ -75,9 +75,12 @@ impl<N: Nic> Core<N> {
                 && parts.conn.path_epoch == self.paths.epoch()
                 && self.writer.has_buffer(&mut self.nic);
             let settings = self.endpoint.profiles.get(parts.conn.profile);
-            let written = is_ready
-                .then(|| write(&mut self.writer, &mut parts, unsent, settings, now))
-                .flatten();
+            // No closure: where there are several apps the compiler would keep it apart, 150 instructions a segment.
+            let written = if is_ready {
+                write(&mut self.writer, &mut parts, unsent, settings, now)
+            } else {
+                None
+            };
             let counters = &mut self.endpoint.counters;
             match written {
                 Some(Some(frame)) => self.outbox.connection(frame, counters),

@@ -19,6 +19,14 @@ pub enum BodyChecksum {
     Sha256([u8; 32]),
 }
 
+impl BodyChecksum {
+    /// The CRC32C of this body.
+    #[must_use]
+    pub fn crc32c_of(body: &[u8]) -> Self {
+        Self::Crc32c(CRC32C.checksum(body))
+    }
+}
+
 /// Why a text is no checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,6 +5,12 @@
 
 // When and how operations begin.
 mod beginning;
+// What is asked, and on which connection.
+mod choosing;
+// Those that take too long.
+mod deadlines;
+// What waits for a segment of its own.
+mod apart;
 // How they end.
 mod ending;
 // Where connections come from.
@@ -24,17 +30,19 @@ use stack::nic::Nic;
 use stack::rng::Random;
 use stack::time::Instant;
 
+use self::apart::Apart;
+use self::deadlines::Line;
 use self::keeping::OpeningClock;
 use super::LoadConn;
 use super::backends::Backends;
 use super::checksum::{BodyHash, RememberedBody};
 use super::counts::LoadCounts;
 use super::measure::{Interval, Measures, Step};
-use super::plan::{LoadPlan, Pace, Window, Work};
+use super::plan::{LoadPlan, Pace, ReplyPlan, RequestPlan, Window, Work};
 use super::response::{HEAD_MAX, Head};
 use super::schedule::RatePiece;
 use super::template::WRITTEN_MAX;
-use super::under_way::{Connection, Operation, Slab, Stage};
+use super::under_way::{Connection, Operation, Reading, Slab, Stage};
 use crate::remembered_head::RememberedHead;
 use crate::tally::{FAULTS, Fault};
 
@@ -72,6 +80,27 @@ enum Begin {
     Busy,
 }
 
+/// The facts of a request that never change.
+#[derive(Debug, Clone, Copy)]
+struct FixedRequest {
+    /// Its bytes in the NIC's memory and their number, once they are registered; `None` where they differ each time.
+    bytes: Option<(StaticId, u32)>,
+    /// How its reply is read at first.
+    reading: Reading,
+}
+
+impl FixedRequest {
+    fn of(request: &RequestPlan) -> Self {
+        Self {
+            bytes: None,
+            reading: match request.reply {
+                ReplyPlan::Exact(_) => Reading::Exact(0),
+                ReplyPlan::Http { .. } => Reading::Head,
+            },
+        }
+    }
+}
+
 /// The app of one worker.
 #[derive(Debug)]
 pub struct LoadClient {
@@ -79,15 +108,19 @@ pub struct LoadClient {
     phase: Phase,
     /// When the clock of the run started.
     origin_ns: u64,
-    /// The bytes of each request that are always the same, once they are registered.
-    statics: Vec<Option<StaticId>>,
+    /// The facts of each request that never change.
+    fixed: Vec<FixedRequest>,
     is_registered: bool,
     /// Of each request, the head of the response that was read last.
     pub(super) last_heads: Vec<RememberedHead<Head>>,
     /// Of each request, the last body that had its checksum.
     pub(super) last_bodies: Vec<RememberedBody>,
     total_weight: u64,
+    are_weights_equal: bool,
+    /// With [`LoadPlan::apart`].
+    apart: Option<Apart>,
     pub(super) operations: Slab<Operation>,
+    line: Line,
     pub(super) connections: Slab<Connection>,
     /// Of each target, the connections that can take another operation, the longest unused first.
     listed: Vec<VecDeque<u32>>,
@@ -121,6 +154,9 @@ pub struct LoadClient {
 }
 
 impl LoadClient {
+    /// Bytes of this app's own lists per connection, which are no part of the stack's.
+    pub const CONNECTION_BYTES: usize = Slab::<Connection>::PLACE_BYTES + size_of::<u32>();
+
     /// A client that waits. Its stack has room for [`LoadPlan::connections`] connections at least.
     #[must_use]
     pub fn new(plan: LoadPlan) -> Self {
@@ -130,12 +166,18 @@ impl LoadClient {
         Self {
             phase: Phase::Waiting,
             origin_ns: 0,
-            statics: vec![None; plan.requests.len()],
+            fixed: plan.requests.iter().map(FixedRequest::of).collect(),
             is_registered: false,
             last_heads: vec![RememberedHead::default(); plan.requests.len()],
             last_bodies: vec![RememberedBody::default(); plan.requests.len()],
             total_weight,
+            are_weights_equal: plan
+                .requests
+                .windows(2)
+                .all(|two| two[0].weight == two[1].weight),
+            apart: plan.apart.then(|| Apart::new(connections)),
             operations: Slab::new(operations),
+            line: Line::EMPTY,
             connections: Slab::new(connections),
             // One list where all connections take their turns, whatever their target.
             listed: match plan.work {
@@ -203,6 +245,11 @@ impl LoadClient {
     pub fn start(&mut self, origin: Instant) {
         self.origin_ns = origin.as_ns();
         self.phase = Phase::Running;
+    }
+
+    /// Begins nothing new, and keeps the connections that there are. The clock of the run starts anew with [`LoadClient::start`].
+    pub fn pause(&mut self) {
+        self.phase = Phase::Waiting;
     }
 
     /// Begins nothing new. Operations that are due at `now` and were not begun count as never begun, with the time that they

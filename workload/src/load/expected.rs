@@ -16,7 +16,6 @@ use crate::tally::Fault;
 /// A whole reply at the front of what has come.
 struct WholeReply {
     len: usize,
-    body_len: u64,
     /// 0 for a reply that isn't HTTP.
     status: u16,
     closes: bool,
@@ -40,6 +39,7 @@ impl LoadClient {
             return None;
         }
         let (request, reading) = (usize::from(operation.request), operation.reading);
+        let timing = operation.timing();
         let bytes = cx.peek(id);
         let whole = match reading {
             Reading::Head => self.whole_response(request, bytes)?,
@@ -56,14 +56,8 @@ impl LoadClient {
                 wrong = Some(Fault::WrongStatus);
             }
         }
-        let operation = self.operations.get_mut(place)?;
-        operation.has_begun_reply = true;
-        operation.status = whole.status;
-        operation.closes = whole.closes;
-        operation.body_len = whole.body_len;
-        let operation = *operation;
-        self.record_first_byte(cx.now().as_ns(), &operation);
-        self.on_judged(cx, index, (place, &operation), wrong);
+        self.record_first_byte(cx.now().as_ns(), &timing);
+        self.on_judged(cx, (id, index), (place, &timing, whole.closes), wrong);
         Some(left)
     }
 
@@ -83,7 +77,6 @@ impl LoadClient {
             .get(..usize::try_from(body_len).ok()?)?;
         Some(WholeReply {
             len: head.len + body.len(),
-            body_len,
             status: head.status,
             closes: head.closes,
             is_right: self.is_right(request, body),
@@ -99,7 +92,6 @@ impl LoadClient {
         // An empty one is no sign of a first byte.
         (!wanted.is_empty() && bytes.starts_with(wanted)).then_some(WholeReply {
             len: wanted.len(),
-            body_len: 0,
             status: 0,
             closes: false,
             is_right: true,

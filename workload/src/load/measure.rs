@@ -104,7 +104,7 @@ impl Measure {
     }
 
     /// Adds all of another.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.times.merge(&other.times);
         self.censored += other.censored;
         let both = self

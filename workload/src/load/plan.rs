@@ -167,8 +167,16 @@ pub struct LoadPlan {
     pub pipeline: u16,
     /// [`Work::Request`]: we close a connection after so many requests; `None` keeps it. At least 1.
     pub requests_per_connection: Option<u32>,
+    /// Time each step of an operation, not only the whole.
+    pub times_steps: bool,
     /// Time the first reply of each connection from its SYN as well.
     pub times_from_syn: bool,
+    /// Nothing shares a segment with anything else: the request follows the handshake's last ACK a turn later, and our FIN the ACK of
+    /// the reply. For [`Work::Connect`] with [`CloseMode::Fin`].
+    pub apart: bool,
+    /// A closed loop of [`Work::Request`] asks on connections chosen at random, as many at a time as there are
+    /// [`LoadPlan::operations`]; without it on the one that has just been answered. For [`LoadPlan::keeps_all`].
+    pub at_random: bool,
     /// Operations in all; `None` without an end.
     pub count: Option<u64>,
     /// Over how long a closed loop opens its connections, in ns.
@@ -195,4 +203,44 @@ pub struct LoadPlan {
     pub share: (u16, u16),
     /// Where choices and random texts come from.
     pub seed: u64,
+}
+
+impl LoadPlan {
+    /// A closed loop of one worker without requests, over so many connections to a target, from where the stack likes. Each operation
+    /// may take a minute, all are timed, and every status below 400 is right.
+    #[must_use]
+    pub fn closed_loop(target: SocketAddr, work: Work, connections: u32) -> Self {
+        Self {
+            targets: vec![target],
+            requests: Vec::new(),
+            work,
+            pace: Pace::Closed,
+            connections,
+            keeps_all: false,
+            opening: None,
+            operations: connections,
+            pipeline: 1,
+            requests_per_connection: None,
+            times_steps: true,
+            times_from_syn: false,
+            apart: false,
+            at_random: false,
+            count: None,
+            ramp_ns: 0,
+            burst: 32,
+            timeout: Duration::from_secs(60),
+            window: Window {
+                from_ns: 0,
+                until_ns: u64::MAX,
+            },
+            marks_per_fault: 0,
+            proxy: None,
+            expects_pattern: false,
+            count_by: None,
+            accepted: 200..=399,
+            tuples: None,
+            share: (0, 1),
+            seed: 1,
+        }
+    }
 }

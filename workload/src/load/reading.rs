@@ -27,13 +27,20 @@ enum Next {
 
 impl LoadClient {
     /// Reads what has come.
+    #[inline]
     pub(super) fn read<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, index: u32) {
         loop {
             match self.read_expected(cx, id, index) {
                 Some(0) => return,
-                Some(_) => continue,
-                None => {}
+                Some(_) => {}
+                None => return self.read_any(cx, id, index),
             }
+        }
+    }
+
+    /// Reads what has come, whatever it is.
+    fn read_any<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, id: ConnId, index: u32) {
+        loop {
             let Some(&conn) = self.connections.get(index) else {
                 return;
             };
@@ -102,7 +109,7 @@ impl LoadClient {
         if let Some(operation) = self.operations.get_mut(place) {
             operation.has_begun_reply = true;
         }
-        self.record_first_byte(now_ns, operation);
+        self.record_first_byte(now_ns, &operation.timing());
     }
 
     fn head<N: Nic>(
@@ -239,7 +246,6 @@ impl LoadClient {
         let Some(operation) = self.operations.get_mut(place) else {
             return Ok(Next::Wait);
         };
-        operation.body_len += len as u64;
         operation.reading = Reading::Body(framing);
         let is_over = match framing {
             Framing::Length(left) => left == 0,

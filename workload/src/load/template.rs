@@ -103,6 +103,12 @@ impl Template {
         Ok(template)
     }
 
+    /// These bytes and nothing else.
+    #[must_use]
+    pub fn fixed(bytes: &[u8]) -> Self {
+        Self(vec![Piece::Bytes(bytes.into())])
+    }
+
     /// The bytes, when they are always the same.
     #[must_use]
     pub fn constant(&self) -> Option<&[u8]> {

@@ -214,33 +214,11 @@ fn plan(work: Work, pace: Pace, connections: u32) -> LoadPlan {
         checksum: None,
     };
     LoadPlan {
-        targets: vec![SocketAddr::new(HostSpec::v4(2), PORT)],
         requests: vec![request],
-        work,
         pace,
-        connections,
-        keeps_all: false,
-        opening: None,
         operations: 1024,
-        pipeline: 1,
-        requests_per_connection: None,
-        times_from_syn: false,
         marks_per_fault: 3,
-        count_by: None,
-        count: None,
-        ramp_ns: 0,
-        burst: 32,
-        timeout: Duration::from_secs(60),
-        window: Window {
-            from_ns: 0,
-            until_ns: u64::MAX,
-        },
-        proxy: None,
-        expects_pattern: false,
-        accepted: 200..=399,
-        tuples: None,
-        share: (0, 1),
-        seed: 1,
+        ..LoadPlan::closed_loop(SocketAddr::new(HostSpec::v4(2), PORT), work, connections)
     }
 }
 

@@ -30,10 +30,13 @@ pub(super) struct Operation {
     pub(super) begun_ns: u64,
     /// When its request was sent; 0 while it was not.
     pub(super) sent_ns: u64,
-    /// Bytes of the body so far.
-    pub(super) body_len: u64,
     /// The next one on the same connection.
     pub(super) next: u32,
+    /// Its connection.
+    pub(super) conn: u32,
+    /// The ones that were begun before and after it and have not ended.
+    pub(super) older: u32,
+    pub(super) newer: u32,
     /// Which request.
     pub(super) request: u16,
     pub(super) status: u16,
@@ -48,6 +51,30 @@ pub(super) struct Operation {
     pub(super) opens: bool,
 }
 
+/// The times of an operation up to now, and which of them count. Copied alone: all of an operation would be loaded over what was just
+/// stored into it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) due_ns: u64,
+    pub(super) begun_ns: u64,
+    pub(super) sent_ns: u64,
+    pub(super) is_timed: bool,
+    pub(super) opens: bool,
+}
+
+impl Operation {
+    #[inline]
+    pub(super) const fn timing(&self) -> Timing {
+        Timing {
+            due_ns: self.due_ns,
+            begun_ns: self.begun_ns,
+            sent_ns: self.sent_ns,
+            is_timed: self.is_timed,
+            opens: self.opens,
+        }
+    }
+}
+
 /// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -58,8 +85,9 @@ pub(super) enum Stage {
     Closing,
 }
 
-/// A connection.
+/// A connection, in one cache line.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 pub(super) struct Connection {
     pub(super) id: ConnId,
     /// When it was asked for.
@@ -90,6 +118,8 @@ pub(super) struct Connection {
     /// Bulk: something came.
     pub(super) has_received: bool,
 }
+
+const _: () = assert!(size_of::<Option<Connection>>() == 64);
 
 impl Connection {
     /// A connection that is asked for now.
@@ -124,6 +154,9 @@ pub(super) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// Bytes of a place.
+    pub(super) const PLACE_BYTES: usize = size_of::<Option<T>>() + size_of::<u32>();
+
     /// With so many places.
     pub(super) fn new(places: u32) -> Self {
         Self {
@@ -132,23 +165,14 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Takes a place; gives the value back when there is none.
-    pub(super) fn insert(&mut self, value: T) -> Result<u32, T> {
-        match self.reserve() {
-            Some(index) => {
-                self.fill(index, value);
-                Ok(index)
-            }
-            None => Err(value),
-        }
-    }
-
     /// Takes a place for a value that is still to be made: it is [filled](Slab::fill) or [released](Slab::release).
+    #[inline]
     pub(super) fn reserve(&mut self) -> Option<u32> {
         self.free.pop()
     }
 
     /// Puts a value into a reserved place.
+    #[inline]
     pub(super) fn fill(&mut self, index: u32, value: T) {
         if let Some(place) = self.places.get_mut(index as usize) {
             *place = Some(value);
@@ -160,12 +184,15 @@ impl<T> Slab<T> {
         self.free.push(index);
     }
 
-    pub(super) fn remove(&mut self, index: u32) -> Option<T> {
-        let value = self.places.get_mut(index as usize)?.take();
-        if value.is_some() {
+    /// Gives back a place and its value.
+    #[inline]
+    pub(super) fn free(&mut self, index: u32) {
+        if let Some(place) = self.places.get_mut(index as usize)
+            && place.is_some()
+        {
+            *place = None;
             self.free.push(index);
         }
-        value
     }
 
     #[inline]

@@ -3,22 +3,34 @@
 //! It must never touch a frame: it orders, asks and subtracts.
 
 use diagnose::counted;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use workload::{Fault, Latency, RequestClient, Tally};
+use dpdk::{DpdkNic, QueuePair};
+
+use stack::nic::fault::FaultSpec;
+use stack::worker::{RingEnd, Steered};
+use workload::load::{LoadClient, Measure};
+use workload::{Fault, Tally};
 
 use super::super::args::{BenchArgs, Mode};
 use super::super::conduct::{DRAIN_MAX, LINE, LOOK, NearSide, SILENCE, Watch, rest};
 use super::super::endpoint::{Progress, Spent};
-use super::client::{Client, ClientLine, ClientProgress, ClientTotals, Phase};
+use super::plan;
+use super::progress::ClientProgress;
 use crate::clock::{self, Clock};
 use crate::console;
 use crate::failure::Failure;
 use crate::fault::FaultReport;
-use crate::rig::resident_bytes;
+use crate::load::{LoadLine, LoadPhase, LoadPhases, LoadTotals, LoadWorker};
+use crate::rig::idle::{BackOff, Idle};
+use crate::rig::{self, resident_bytes};
+use crate::secrets;
 use crate::stop::Stop;
 use crate::threads::join;
 
+/// The server answers ARP or NDP at once, unless its link is a bad one.
+const REACHED_MAX: Duration = Duration::from_secs(10);
 /// A set-up in which nothing new was established for this long has failed.
 const STALLED: Duration = Duration::from_secs(10);
 /// The same over a bad link, where a handshake may need its sixth SYN (RFC 6298: after 63 s).
@@ -55,7 +67,7 @@ pub(super) struct ConversationRun {
     pub(super) measured: Window,
     /// Everything to the end of the drain, as the client saw it.
     pub(super) whole: ClientProgress,
-    pub(super) latency: Latency,
+    pub(super) latency: Measure,
     /// The client's counters.
     pub(super) client: Progress,
     /// The counts of `--fault`.
@@ -85,27 +97,29 @@ pub(super) fn run(
     let client_before = resident_bytes();
     let fault = args.fault.map(|flag| flag.spec()).transpose()?;
     let fault = fault.as_ref();
-    let line = ClientLine::new();
+    let (line, phases) = (LoadLine::new(), LoadPhases::default());
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
             let _lcore = eal.register_thread(Some(cpu))?;
-            Ok(Client::new(args, queues, fault, clock)?.run(&line))
+            let client = client(args, queues, fault, clock)?;
+            Ok(client.run(&phases, &line, BackOff::new(Idle::Spin)))
         });
         let mut conductor = Conductor {
             args,
             line: &line,
+            phases: &phases,
             far,
             clock,
             stop,
             before: [server_before, client_before],
+            latency: Measure::default(),
         };
         let conducted = conductor.conduct();
-        line.enter(Phase::Stop);
+        let latency = conductor.latency;
+        phases.enter(LoadPhase::Stop);
         // Why a thread broke off explains why no question got an answer.
-        let ClientTotals {
-            latency,
-            progress,
-            faults,
+        let LoadTotals {
+            progress, faults, ..
         } = join(client)?;
         let (set_up, measured, whole) = conducted?;
         Ok(ConversationRun {
@@ -113,25 +127,45 @@ pub(super) fn run(
             measured,
             whole,
             latency,
-            client: progress,
+            client: Progress::of_load(&progress),
             fault: fault.map(|spec| FaultReport::new(spec, faults.into_iter())),
             interrupted: stop.is_asked(),
         })
     })
 }
 
+/// The client of `load` on a link with these faults.
+fn client(
+    args: &BenchArgs,
+    queues: QueuePair,
+    fault: Option<&FaultSpec>,
+    clock: Clock,
+) -> Result<LoadWorker, Failure> {
+    let mut nic = DpdkNic::new(queues);
+    nic.set_faults(fault, clock.hz());
+    let config = plan::client_config(args).map_err(|error| Failure::Run(error.to_string()))?;
+    let work = plan::client_plan(args, secrets::seed()?[0])?;
+    let parts = (Arc::new(config), &secrets::fresh()?);
+    let end = (RingEnd::single(), Steered::default());
+    LoadWorker::new(nic, work, parts, end, (clock, None))
+}
+
 struct Conductor<'a> {
     args: &'a BenchArgs,
-    line: &'a ClientLine,
+    line: &'a LoadLine,
+    phases: &'a LoadPhases,
     far: &'a mut dyn Watch,
     clock: Clock,
     stop: &'a Stop,
     /// Resident memory of the server's and the client's process before either stack was made.
     before: [Option<u64>; 2],
+    /// Times of the measurement so far.
+    latency: Measure,
 }
 
 impl Conductor<'_> {
     fn conduct(&mut self) -> Result<(Option<SetUp>, Window, ClientProgress), Failure> {
+        self.reach()?;
         let set_up = match self.args.mode {
             Mode::Request => Some(self.set_up()?),
             _ => None,
@@ -139,14 +173,45 @@ impl Conductor<'_> {
         let complete = set_up.is_none_or(|set_up| {
             set_up.connections == u64::from(self.args.requested_connections())
         });
-        let measured = if complete && !self.is_over(&self.line.seen()?) {
-            self.line.enter(Phase::WarmUp);
+        let measured = if complete && !self.is_over(&self.seen()?) {
+            self.phases.start(self.clock.at(dpdk::cycles()));
             rest(Duration::from_millis(self.args.warmup_ms), self.stop);
             self.measure()?
         } else {
             Window::default()
         };
         Ok((set_up, measured, self.drain()?))
+    }
+
+    /// The progress of the client.
+    fn seen(&self) -> Result<ClientProgress, Failure> {
+        let progress = self.line.progress.ask();
+        let progress = progress.ok_or_else(|| Failure::Run(rig::silent("the client")))?;
+        Ok(ClientProgress::of(
+            &progress,
+            self.args.mode == Mode::Request,
+        ))
+    }
+
+    /// Waits until the client knows its neighbour.
+    fn reach(&self) -> Result<(), Failure> {
+        let started = Instant::now();
+        while started.elapsed() < REACHED_MAX && !self.stop.is_asked() {
+            let progress = self.line.progress.ask();
+            let progress = progress.ok_or_else(|| Failure::Run(rig::silent("the client")))?;
+            if progress.unreached.is_none() {
+                break;
+            }
+            rest(LOOK, self.stop);
+        }
+        Ok(())
+    }
+
+    /// Takes the times since the last call.
+    fn times(&self) -> Result<Measure, Failure> {
+        let interval = self.line.interval.ask();
+        let interval = interval.ok_or_else(|| Failure::Run(rig::silent("the client")))?;
+        Ok(interval.operation)
     }
 
     /// A fault is enough: what follows would be measured for nothing.
@@ -174,16 +239,17 @@ impl Conductor<'_> {
     fn set_up(&mut self) -> Result<SetUp, Failure> {
         let wanted = u64::from(self.args.requested_connections());
         let started = Instant::now();
+        self.phases.enter(LoadPhase::Fill);
         let stalled = if self.args.fault.is_some() {
             STALLED_BAD_LINK
         } else {
             STALLED
         };
-        let (mut last, mut grown_at) = (self.line.seen()?, started);
+        let (mut last, mut grown_at) = (self.seen()?, started);
         let mut line_at = started;
         loop {
             rest(LOOK, self.stop);
-            let seen = self.line.seen()?;
+            let seen = self.seen()?;
             if seen.tally.opened > last.tally.opened {
                 grown_at = Instant::now();
             }
@@ -214,40 +280,39 @@ impl Conductor<'_> {
         }
     }
 
-    /// Bytes per connection by which server and client have grown. In two processes each reports its own; in one process
-    /// the growth is divided by two, since both stacks keep the same records.
+    /// Bytes per connection by which server and client have grown, without the client's own lists. In two processes each reports its own;
+    /// in one process the growth is divided by two, since both stacks keep the same records.
     fn grown(&self, connections: u64, server_now: Option<u64>) -> [Option<f64>; 2] {
-        let per_connection = |before: Option<u64>, now: Option<u64>, own_list: bool| {
-            let list = if own_list {
-                RequestClient::LIST_BYTES as u64 * connections
-            } else {
-                0
-            };
-            let grown = now?.saturating_sub(before?).saturating_sub(list);
+        let per_connection = |before: Option<u64>, now: Option<u64>, of_app: usize| {
+            let of_apps = of_app as u64 * connections;
+            let grown = now?.saturating_sub(before?).saturating_sub(of_apps);
             (connections > 0).then(|| grown as f64 / connections as f64)
         };
         let [server_before, client_before] = self.before;
+        let of_client = LoadClient::CONNECTION_BYTES;
         if self.args.is_ring() {
-            let both = per_connection(server_before, resident_bytes(), true);
+            let both = per_connection(server_before, resident_bytes(), of_client);
             let half = both.map(|both| both / 2.0);
             return [half, half];
         }
         [
-            per_connection(server_before, server_now, false),
-            per_connection(client_before, resident_bytes(), true),
+            per_connection(server_before, server_now, 0),
+            per_connection(client_before, resident_bytes(), of_client),
         ]
     }
 
     fn measure(&mut self) -> Result<Window, Failure> {
-        self.line.enter(Phase::Measure);
-        let (first, first_server) = (self.line.seen()?, self.server()?);
+        self.times()?;
+        let (first, first_server) = (self.seen()?, self.server()?);
         let (mut last, mut last_server) = (first, first_server.clone());
         let started = Instant::now();
         let mut window = Window::default();
         while started.elapsed() < self.args.duration && !self.is_over(&last) {
             let left = self.args.duration.saturating_sub(started.elapsed());
             rest(left.min(LINE), self.stop);
-            let (seen, server) = (self.line.seen()?, self.server()?);
+            let (seen, server) = (self.seen()?, self.server()?);
+            let times = self.times()?;
+            self.latency.merge(&times);
             let step = self.window((&last, &last_server), (&seen, &server));
             self.print_line(started.elapsed(), &step, &seen);
             (last, last_server) = (seen, server);
@@ -264,7 +329,7 @@ impl Conductor<'_> {
     ) -> Window {
         let sent = |progress: &Progress| progress.counters.get("tx_frames").map_or(0, |&n| n);
         Window {
-            seconds: self.clock.seconds(from.0.at_ticks, to.0.at_ticks),
+            seconds: (to.0.at - from.0.at).as_secs_f64(),
             tally: to.0.tally.since(&from.0.tally),
             client: to.0.spent.since(&from.0.spent),
             client_tx_frames: to.0.tx_frames - from.0.tx_frames,
@@ -275,17 +340,17 @@ impl Conductor<'_> {
 
     /// Starts nothing new and waits for what is under way, and for the last frames behind it.
     fn drain(&mut self) -> Result<ClientProgress, Failure> {
-        self.line.enter(Phase::Drain);
+        self.phases.enter(LoadPhase::Pause);
         let longest = if self.args.fault.is_some() {
             DRAIN_BAD_LINK_MAX
         } else {
             DRAIN_MAX
         };
         let started = Instant::now();
-        let (mut last, mut moved_at) = (self.line.seen()?, started);
+        let (mut last, mut moved_at) = (self.seen()?, started);
         loop {
             clock::sleep(LOOK);
-            let seen = self.line.seen()?;
+            let seen = self.seen()?;
             if seen.spent.frames != last.spent.frames || seen.tx_frames != last.tx_frames {
                 moved_at = Instant::now();
             }

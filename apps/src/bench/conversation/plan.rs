@@ -9,10 +9,15 @@ use stack::config::{Config, ConfigError, ConfigSpec, Interface};
 use stack::conn::{Capacity, Records};
 use stack::local::addresses::LocalPrefix;
 use stack::local::listener::{ListenerConfig, SynPolicy};
+use stack::queue::pattern;
 use stack::tcp::profile::ProfileId;
-use workload::{ConnectClient, ConnectServer, RequestClient, Shape, Side, Sources};
+use workload::load::{LoadPlan, LocalTuples};
+use workload::pools::{PortRange, Shard, SourcePool, TupleOrder};
+use workload::{ConnectServer, Shape, Side, exchange, http};
 
 use super::super::args::{BenchArgs, Mode, SLACK, ShapeArg};
+use crate::failure::Failure;
+use crate::serve::{Services, WallClock, listens};
 
 const SERVER_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 2);
@@ -27,7 +32,6 @@ const SOURCES_V4: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 0);
 const SOURCES_LEN_V4: u8 = 20;
 const SOURCES_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 0);
 const SOURCES_LEN_V6: u8 = 116;
-const SOURCES: u32 = 4096;
 const PORT: u16 = 80;
 /// The largest value of a SYN's window field. More would be announced right behind the handshake, in a segment of its own.
 const RCV_BUF: u32 = 65_535;
@@ -53,14 +57,17 @@ fn server(args: &BenchArgs) -> SocketAddr {
     (address, PORT).into()
 }
 
-/// The client's addresses.
-fn sources(args: &BenchArgs) -> Sources {
-    let first = if args.ipv6 {
-        IpAddr::V6(SOURCES_V6)
+/// Where the client's connections come from.
+fn sources(args: &BenchArgs) -> Result<LocalTuples, Failure> {
+    let prefix = if args.ipv6 {
+        (SOURCES_V6.into(), SOURCES_LEN_V6)
     } else {
-        IpAddr::V4(SOURCES_V4)
+        (SOURCES_V4.into(), SOURCES_LEN_V4)
     };
-    Sources::new(first, SOURCES)
+    let pool = SourcePool::new(&[prefix], &[PortRange::UNPRIVILEGED])
+        .map_err(|error| Failure::Run(error.to_string()))?;
+    LocalTuples::new(pool, TupleOrder::Sequential, Shard::WHOLE)
+        .ok_or_else(|| Failure::Run("the client has no address".to_owned()))
 }
 
 const fn shape(args: &BenchArgs) -> Shape {
@@ -70,39 +77,48 @@ const fn shape(args: &BenchArgs) -> Shape {
     }
 }
 
-/// The server's app.
-pub(super) fn server_app(args: &BenchArgs) -> Side {
+/// The service of the server.
+///
+/// # Errors
+/// [`Failure::Run`] when it can't be read, which a test would find.
+pub(super) fn services(args: &BenchArgs, wall: WallClock) -> Result<Services, Failure> {
+    let places = listens(&format!("{PORT}=http,size={},idle=never", args.size));
+    Ok(Services::new(&places.map_err(Failure::Run)?.0, wall))
+}
+
+/// The server that has no service.
+pub(super) fn least_server(args: &BenchArgs) -> Side {
     match args.mode {
-        Mode::Request => Side::RequestServer(Box::default()),
-        _ => Side::ConnectServer(Box::new(ConnectServer::new(
-            shape(args),
-            args.size,
-            args.under_way() + SLACK,
-        ))),
+        Mode::Request => Side::Request(Box::default()),
+        _ => {
+            let server = ConnectServer::new(shape(args), args.size, args.under_way() + SLACK);
+            Side::Connect(Box::new(server))
+        }
     }
 }
 
-/// The client's app.
-pub(super) fn client_app(args: &BenchArgs, seed: u64) -> Side {
-    let capacity = capacity(args);
-    let handles = capacity.total() as u32;
-    match args.mode {
-        Mode::Request => Side::RequestClient(Box::new(RequestClient::new(
-            server(args),
-            sources(args),
-            args.requested_connections(),
-            args.under_way(),
-            seed,
-        ))),
-        _ => Side::ConnectClient(Box::new(ConnectClient::new(
-            server(args),
-            sources(args),
-            shape(args),
-            args.under_way(),
-            args.size,
-            handles,
-        ))),
+/// The work of the client.
+///
+/// # Errors
+/// [`Failure::Run`] when its addresses are no pool, which a test would find.
+pub(super) fn client_plan(args: &BenchArgs, seed: u64) -> Result<LoadPlan, Failure> {
+    let ends = (server(args), sources(args)?);
+    Ok(match args.mode {
+        Mode::Request => {
+            exchange::single_bytes(ends, args.requested_connections(), args.under_way(), seed)
+        }
+        _ => exchange::complete_connections(ends, shape(args), args.under_way(), &body(args)),
+    })
+}
+
+/// The body of each response.
+fn body(args: &BenchArgs) -> Vec<u8> {
+    if !args.is_served() {
+        return http::body(args.size);
     }
+    let mut body = vec![0; args.size as usize];
+    pattern::fill(0, &mut body);
+    body
 }
 
 /// Which side closes first, and so keeps TIME-WAIT; `None` when neither closes.

@@ -1,4 +1,4 @@
-//! [`Recorder`]: copies of the frames of connections that are under way; [`Recording`]: those of connections that failed.
+//! [`Recorder`]: copies of the frames of connections that are under way; [`FrameRecording`]: those of connections that failed.
 //!
 //! It must never hold more than its places, each with a bounded number of frames cut to a bounded length.
 
@@ -84,7 +84,7 @@ struct Place {
 
 /// The frames of connections that are under way, and of those that failed.
 #[derive(Debug)]
-pub(in crate::load) struct Recording {
+pub(crate) struct FrameRecording {
     places: Vec<Place>,
     index: HashMap<Tuple, usize>,
     /// Places of connections that are over.
@@ -98,7 +98,7 @@ pub(in crate::load) struct Recording {
     missed: u64,
 }
 
-impl Recording {
+impl FrameRecording {
     /// Connections that are silent for longer than `silent_ns` may lose their place.
     pub(in crate::load) fn new(silent_ns: u64) -> Self {
         Self {
@@ -206,7 +206,7 @@ impl Recording {
 /// Shows the frames of one worker to its recording.
 #[derive(Debug)]
 pub(in crate::load) struct Recorder {
-    recording: Arc<Mutex<Recording>>,
+    recording: Arc<Mutex<FrameRecording>>,
     clock: Clock,
     /// Frames that were offered to the NIC.
     offered: Vec<Option<(Tuple, Option<Kind>, CutFrame)>>,
@@ -214,7 +214,7 @@ pub(in crate::load) struct Recorder {
 
 impl Recorder {
     /// A recorder whose copies stand in `recording`.
-    pub(in crate::load) fn new(recording: Arc<Mutex<Recording>>, clock: Clock) -> Self {
+    pub(in crate::load) fn new(recording: Arc<Mutex<FrameRecording>>, clock: Clock) -> Self {
         Self {
             recording,
             clock,
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_failed_connection_keeps_its_first_and_last_frames_and_those_that_follow() {
-        let mut recording = Recording::new(u64::MAX);
+        let mut recording = FrameRecording::new(u64::MAX);
         recording.see(tuple(1024), Some(Kind::Syn), frame(0, Direction::Out));
         for at_ns in 1..100 {
             recording.see(tuple(1024), Some(Kind::Data), frame(at_ns, Direction::In));
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn places_are_given_on_when_connections_are_over_or_silent() {
-        let mut recording = Recording::new(1000);
+        let mut recording = FrameRecording::new(1000);
         let all = u16::try_from(PLACES).expect("a number of ports");
         for port in 0..all {
             recording.see(tuple(port), Some(Kind::Syn), frame(10, Direction::Out));
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_tuple_that_is_used_again_is_another_connection() {
-        let mut recording = Recording::new(u64::MAX);
+        let mut recording = FrameRecording::new(u64::MAX);
         recording.see(tuple(1), Some(Kind::Syn), frame(0, Direction::Out));
         for direction in [Direction::Out, Direction::In] {
             recording.see(tuple(1), Some(Kind::Fin), frame(1, direction));

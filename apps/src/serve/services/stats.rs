@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stack::tcp::verdict::CloseReason;
+use workload::Fault;
 
 use super::proxy::ProxyStats;
 
@@ -73,6 +74,29 @@ impl SiteStats {
         for (sum, n) in self.closed.iter_mut().zip(other.closed) {
             *sum += n;
         }
+    }
+
+    /// Connections that ended by FIN of both sides.
+    pub(crate) fn completed(&self) -> u64 {
+        self.closed[CloseReason::Graceful.index()]
+    }
+
+    /// Requests that were not as they should be, and connections that ended in another way, by what a benchmark calls that.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (Fault, u64)> {
+        let ended = CloseReason::NAMES.into_iter().zip(self.closed);
+        let faults = ended.filter_map(|(reason, n)| {
+            let fault = match reason {
+                "graceful" | "back_to_listen" => return None,
+                "refused" => Fault::Refused,
+                "reset" => Fault::Reset,
+                "timed_out" | "keepalive_timed_out" | "fin_wait_2_timed_out" => Fault::TimedOut,
+                "unreachable" => Fault::Unreachable,
+                _ => Fault::Aborted,
+            };
+            Some((fault, n))
+        });
+        let refused = (Fault::Malformed, self.refused_requests);
+        faults.chain([refused]).filter(|&(_, n)| n > 0)
     }
 
     /// How many connections ended for each reason that there was.

@@ -9,7 +9,7 @@ use stack::time::Instant;
 use super::{Begin, LoadClient, Phase};
 use crate::load::LoadConn;
 use crate::load::measure::Step;
-use crate::load::plan::{Pace, ProxyHeader, ReplyPlan, WhenBusy, Work};
+use crate::load::plan::{Pace, ProxyHeader, WhenBusy, Work};
 use crate::load::under_way::{NONE, Operation, Reading, Stage};
 use crate::proxy::{Tlv, write_v1, write_v2};
 use crate::tally::Fault;
@@ -24,9 +24,10 @@ impl LoadClient {
             return;
         }
         self.is_registered = true;
-        for (place, request) in self.statics.iter_mut().zip(&self.plan.requests) {
+        for (fixed, request) in self.fixed.iter_mut().zip(&self.plan.requests) {
             if let Some(bytes) = request.bytes.constant().filter(|bytes| !bytes.is_empty()) {
-                *place = cx.register_static(bytes);
+                let id = cx.register_static(bytes);
+                fixed.bytes = id.map(|id| (id, bytes.len() as u32));
             }
         }
     }
@@ -87,6 +88,9 @@ impl LoadClient {
             let count = missing.min(self.count_left());
             return self.open_burst(cx, count, is_timed);
         }
+        if self.plan.at_random {
+            return self.ask_at_random(cx, is_timed);
+        }
         let most = match self.plan.work {
             // A peer that refuses is asked again a little later: no operation waits for the answer.
             Work::Request => self.may_open(cx.now().as_ns()),
@@ -122,7 +126,13 @@ impl LoadClient {
     pub(super) fn open_to_keep<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) -> bool {
         let target = self.next_target;
         self.next_target = (target + 1) % self.plan.targets.len().max(1);
-        self.open(cx, target as u16).is_ok()
+        let opened = self.open(cx, target as u16);
+        if let Ok(index) = opened
+            && !self.plan.at_random
+        {
+            self.arm(cx, index);
+        }
+        opened.is_ok()
     }
 
     /// Begins an operation that was due at `due_ns`, on a connection that is free or on a new one.
@@ -166,33 +176,14 @@ impl LoadClient {
         (due_ns, is_timed): (u64, bool),
     ) {
         match opened {
-            Ok(index) => self.push_operation(cx.now(), index, request, (due_ns, is_timed)),
+            Ok(index) => {
+                self.push_operation(cx.now(), index, request, (due_ns, is_timed));
+            }
             Err(fault) => {
                 self.note_beginning(cx.now().as_ns(), due_ns, is_timed);
                 self.counts.fail(fault);
             }
         }
-    }
-
-    /// Where a request goes.
-    pub(super) fn target_of(&self, request: u16) -> u16 {
-        let request = self.plan.requests.get(usize::from(request));
-        request.map_or(0, |request| request.target)
-    }
-
-    /// The next request, by weight.
-    pub(super) fn choose(&mut self) -> u16 {
-        if self.plan.requests.len() < 2 {
-            return 0;
-        }
-        let mut at = self.random.below(self.total_weight);
-        for (index, request) in (0..).zip(&self.plan.requests) {
-            match at.checked_sub(request.weight.into()) {
-                Some(left) => at = left,
-                None => return index,
-            }
-        }
-        0
     }
 
     /// A connection of this target that can take another operation.
@@ -258,39 +249,27 @@ impl LoadClient {
         self.last_begun_ns = Some(now_ns);
     }
 
+    /// Begins an operation on a connection, and says where it stands.
+    #[inline]
     pub(super) fn push_operation(
         &mut self,
         now: Instant,
         index: u32,
         request: u16,
         (due_ns, is_timed): (u64, bool),
-    ) {
+    ) -> Option<u32> {
         let now_ns = now.as_ns();
         self.note_beginning(now_ns, due_ns, is_timed);
-        let operation = Operation {
-            due_ns,
-            begun_ns: now_ns,
-            sent_ns: 0,
-            body_len: 0,
-            next: NONE,
-            request,
-            status: 0,
-            reading: Reading::Head,
-            has_begun_reply: false,
-            closes: false,
-            is_timed,
-            opens: self
-                .connections
-                .get(index)
-                .is_some_and(|conn| conn.asked == 0 && conn.connect_ns == now_ns),
-        };
         // Callers have seen that there is room.
-        let Ok(place) = self.operations.insert(operation) else {
-            return self.counts.fail(Fault::TableFull);
+        let Some(place) = self.operations.reserve() else {
+            self.counts.fail(Fault::TableFull);
+            return None;
         };
         let Some(conn) = self.connections.get_mut(index) else {
-            return;
+            self.operations.release(place);
+            return None;
         };
+        let opens = conn.asked == 0 && conn.connect_ns == now_ns;
         let last = core::mem::replace(&mut conn.last, place);
         conn.depth += 1;
         conn.asked = conn.asked.saturating_add(1);
@@ -299,23 +278,44 @@ impl LoadClient {
         } else if let Some(before) = self.operations.get_mut(last) {
             before.next = place;
         }
+        let fixed = self.fixed.get(usize::from(request));
+        let reading = fixed.map_or(Reading::Head, |fixed| fixed.reading);
+        let older = self.line.push(&mut self.operations, place);
+        let operation = Operation {
+            due_ns,
+            begun_ns: now_ns,
+            sent_ns: 0,
+            next: NONE,
+            conn: index,
+            older,
+            newer: NONE,
+            request,
+            status: 0,
+            reading,
+            has_begun_reply: false,
+            closes: false,
+            is_timed,
+            opens,
+        };
+        self.operations.fill(place, operation);
+        Some(place)
     }
 
     /// Sends the requests of all operations of a connection that were not sent.
     pub(super) fn ask_all<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        let Some(&conn) = self.connections.get(index) else {
+        let conn = self.connections.get(index);
+        let Some((id, mut place)) = conn.map(|conn| (conn.id, conn.first)) else {
             return;
         };
-        let mut place = conn.first;
-        while let Some(&operation) = self.operations.get(place) {
+        while let Some(operation) = self.operations.get(place) {
+            let next = operation.next;
             if operation.sent_ns == 0
-                && let Err(fault) = self.ask(cx, conn.id, place, operation.request)
+                && let Err(fault) = self.ask(cx, id, place, operation.request)
             {
                 return self.fail(cx, index, fault);
             }
-            place = operation.next;
+            place = next;
         }
-        self.arm(cx, index);
     }
 
     pub(super) fn ask<N: Nic>(
@@ -326,13 +326,8 @@ impl LoadClient {
         request: u16,
     ) -> Result<(), Fault> {
         self.send_request(cx, conn, request)?;
-        let plan = self.plan.requests.get(usize::from(request));
-        let exact = plan.is_some_and(|plan| matches!(plan.reply, ReplyPlan::Exact(_)));
         if let Some(operation) = self.operations.get_mut(place) {
             operation.sent_ns = cx.now().as_ns().max(1);
-            if exact {
-                operation.reading = Reading::Exact(0);
-            }
         }
         Ok(())
     }
@@ -374,38 +369,49 @@ impl LoadClient {
         conn: ConnId,
         request: u16,
     ) -> Result<(), Fault> {
-        let plan = self.plan.requests.get(usize::from(request));
-        let plan = plan.ok_or(Fault::NoMemory)?;
-        let (worker, workers) = self.plan.share;
-        let len = match plan.bytes.constant() {
-            Some(bytes) => {
-                let id = self.statics[usize::from(request)].ok_or(Fault::NoMemory)?;
-                let len = bytes.len() as u32;
+        let fixed = self.fixed.get(usize::from(request));
+        let len = match fixed.and_then(|fixed| fixed.bytes) {
+            Some((id, len)) => {
                 cx.send(conn, TxItem::Static { id, start: 0, len })
                     .map_err(|_| Fault::SendRefused)?;
-                bytes.len()
+                len as usize
             }
-            None => {
-                let number = self.next_number * u64::from(workers.max(1)) + u64::from(worker);
-                self.written.clear();
-                let ends = cx.info(conn).map(|info| (info.local, info.remote));
-                let ends = ends.ok_or(Fault::Aborted)?;
-                plan.bytes
-                    .write((number, ends), &mut self.random, &mut self.written);
-                let sent = cx.send_bytes(conn, &self.written);
-                if sent != Ok(self.written.len()) {
-                    return Err(Fault::SendRefused);
-                }
-                self.next_number += 1;
-                self.written.len()
-            }
+            None => self.send_written(cx, conn, request)?,
         };
         self.counts.requests += 1;
         self.counts.bytes_out += len as u64;
         Ok(())
     }
 
-    /// Starts the connection's timer for its oldest operation, unless it runs.
+    /// Sends a request with placeholders, and says how long it was.
+    fn send_written<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        conn: ConnId,
+        request: u16,
+    ) -> Result<usize, Fault> {
+        let plan = self.plan.requests.get(usize::from(request));
+        let plan = plan.ok_or(Fault::NoMemory)?;
+        if plan.bytes.constant().is_some() {
+            // It found no place in the NIC's memory.
+            return Err(Fault::NoMemory);
+        }
+        let (worker, workers) = self.plan.share;
+        let number = self.next_number * u64::from(workers.max(1)) + u64::from(worker);
+        self.written.clear();
+        let ends = cx.info(conn).map(|info| (info.local, info.remote));
+        let ends = ends.ok_or(Fault::Aborted)?;
+        plan.bytes
+            .write((number, ends), &mut self.random, &mut self.written);
+        let sent = cx.send_bytes(conn, &self.written);
+        if sent != Ok(self.written.len()) {
+            return Err(Fault::SendRefused);
+        }
+        self.next_number += 1;
+        Ok(self.written.len())
+    }
+
+    /// Starts the timer of a connection without operations, which is opened or closed, unless it runs.
     pub(super) fn arm<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
         if let Some(conn) = self.connections.get_mut(index)
             && !conn.has_timer
@@ -420,6 +426,7 @@ impl LoadClient {
     pub(super) fn disarm<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
         if self.plan.work.keeps()
             && let Some(conn) = self.connections.get_mut(index)
+            && conn.has_timer
         {
             conn.has_timer = false;
             cx.clear_timer(conn.id);
@@ -431,7 +438,7 @@ impl LoadClient {
         let depth = self.connections.get(index).map_or(0, |conn| conn.depth);
         match (self.phase, &self.plan.pace) {
             (Phase::Finishing, _) if depth == 0 => self.close(cx, index),
-            (Phase::Running, Pace::Closed) => {
+            (Phase::Running, Pace::Closed) if !self.plan.at_random => {
                 let since_start_ns = cx.now().as_ns().saturating_sub(self.origin_ns);
                 let is_timed = self.plan.window.holds(since_start_ns);
                 let now_ns = cx.now().as_ns();
@@ -458,19 +465,5 @@ impl LoadClient {
         let most = self.plan.requests_per_connection.unwrap_or(u32::MAX);
         let asked = self.connections.get(index).map_or(0, |conn| conn.asked);
         most.saturating_sub(asked)
-    }
-
-    /// The next request by weight, of those that go to the connection's target.
-    pub(super) fn choose_for(&mut self, index: u32) -> u16 {
-        let target = self.connections.get(index).map_or(0, |conn| conn.target);
-        for _ in 0..64 {
-            let request = self.choose();
-            let of_request = self.plan.requests.get(usize::from(request));
-            if of_request.is_some_and(|of_request| of_request.target == target) {
-                return request;
-            }
-        }
-        let of_target = self.plan.requests.iter().position(|r| r.target == target);
-        of_target.unwrap_or(0) as u16
     }
 }

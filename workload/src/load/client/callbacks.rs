@@ -23,6 +23,10 @@ impl App for LoadClient {
         if self.direction().is_some() {
             self.count_unacked(cx);
         }
+        if self.apart.is_some() {
+            self.take_turn(cx);
+        }
+        self.expire(cx);
         match self.phase {
             Phase::Waiting => {
                 for (way, target) in self.ways.iter_mut().zip(&self.plan.targets) {
@@ -51,6 +55,9 @@ impl App for LoadClient {
         self.counts.established += 1;
         let (connect_ns, first, stage) = (conn.connect_ns, conn.first, conn.stage);
         let (id, is_reused) = (conn.id, conn.is_reused);
+        if stage == Stage::Opening {
+            conn.stage = Stage::Open;
+        }
         if is_reused {
             self.note_reopened(cx, id);
         }
@@ -58,7 +65,6 @@ impl App for LoadClient {
         if stage == Stage::Closing {
             return;
         }
-        self.set_stage(index, Stage::Open, now_ns);
         if let Err(fault) = self.send_proxy_header(cx, id) {
             return self.fail(cx, index, fault);
         }
@@ -70,8 +76,12 @@ impl App for LoadClient {
             return self.on_free(cx, index);
         };
         if !self.plan.requests.is_empty() {
-            self.ask_all(cx, index);
-            return self.list_if_free(index);
+            let first = (first, operation.request, operation.next);
+            self.ask_first(cx, (index, id), first);
+            if !matches!(self.plan.work, Work::Connect(_)) {
+                self.list_if_free(index);
+            }
+            return;
         }
         // A connection that asks nothing has done its work.
         operation.reading = Reading::Over;
@@ -109,23 +119,30 @@ impl App for LoadClient {
         if self.direction().is_some() {
             return self.on_stream_end(cx, id, state.0);
         }
+        if matches!(self.plan.work, Work::Connect(_))
+            && cx.unread_len(id) == 0
+            && let Some(stage) = self.stage_with_all(state.0)
+        {
+            if stage != Stage::Closing {
+                self.close(cx, state.0);
+            }
+            return;
+        }
         self.read_to_end(cx, id, state.0);
         self.on_peer_end(cx, state.0);
     }
 
+    /// Opening or closing takes too long. Operations have a line of their own.
     fn on_timer<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, _: ConnId, state: &mut LoadConn) {
         let index = state.0;
         let Some(conn) = self.connections.get_mut(index) else {
             return;
         };
         conn.has_timer = false;
-        let oldest = self.operations.get(conn.first).map(|first| first.begun_ns);
-        let begun_ns = match (oldest, conn.stage) {
-            (Some(begun_ns), _) => begun_ns,
-            (None, Stage::Open) => return,
-            (None, _) => conn.connect_ns.max(conn.closed_ns),
-        };
-        let deadline = Instant::from_ns(begun_ns) + self.plan.timeout;
+        if conn.stage == Stage::Open || conn.depth > 0 {
+            return;
+        }
+        let deadline = Instant::from_ns(conn.connect_ns.max(conn.closed_ns)) + self.plan.timeout;
         if cx.now() >= deadline {
             let fault = if conn.stage == Stage::Opening {
                 Fault::TimedOut
@@ -146,6 +163,9 @@ impl App for LoadClient {
         reason: CloseReason,
     ) {
         let (index, now_ns) = (state.0, cx.now().as_ns());
+        if reason == CloseReason::Graceful && self.end_in_order(index, now_ns) {
+            return;
+        }
         let Some(&conn) = self.connections.get(index) else {
             return;
         };
@@ -171,9 +191,9 @@ impl App for LoadClient {
             && let Some(operation) = self.operations.get(conn.first)
             && operation.reading == Reading::Over
         {
-            let operation = *operation;
+            let timing = operation.timing();
             self.pop_operation(index);
-            self.complete(&operation, now_ns);
+            self.complete(&timing, now_ns);
         }
         let fault = Fault::of_close(reason, false).unwrap_or(Fault::EndedEarly);
         let is_kept = self.plan.work.keeps() && conn.stage == Stage::Open;
@@ -182,6 +202,6 @@ impl App for LoadClient {
         }
         self.note_broken(index, fault);
         self.fail_operations(index, fault, now_ns);
-        self.connections.remove(index);
+        self.connections.free(index);
     }
 }

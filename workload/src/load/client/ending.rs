@@ -6,24 +6,40 @@ use stack::app::ConnId;
 use stack::app::Cx;
 use stack::nic::Nic;
 
-use super::{FailureMark, LoadClient};
+use super::{FailureMark, LoadClient, Phase};
 use crate::load::LoadConn;
 use crate::load::measure::{Measure, Step};
 use crate::load::plan::{CloseMode, Pace, Work};
-use crate::load::under_way::{NONE, Operation, Reading, Stage};
+use crate::load::under_way::{NONE, Operation, Reading, Stage, Timing};
 use crate::tally::Fault;
 
 impl LoadClient {
     /// Takes the oldest operation off its connection.
     pub(in crate::load) fn pop_operation(&mut self, index: u32) -> Option<Operation> {
-        let conn = self.connections.get_mut(index)?;
-        let operation = self.operations.remove(conn.first)?;
+        let first = self.connections.get(index)?.first;
+        let operation = *self.operations.get(first)?;
+        self.drop_operation(index);
+        Some(operation)
+    }
+
+    /// The same where nothing more is asked of it.
+    #[inline]
+    fn drop_operation(&mut self, index: u32) {
+        let Some(conn) = self.connections.get_mut(index) else {
+            return;
+        };
+        let place = conn.first;
+        let Some(operation) = self.operations.get(place) else {
+            return;
+        };
         conn.first = operation.next;
         conn.depth -= 1;
         if conn.first == NONE {
             conn.last = NONE;
         }
-        Some(operation)
+        let neighbors = (operation.older, operation.newer);
+        self.line.close(&mut self.operations, neighbors);
+        self.operations.free(place);
     }
 
     pub(super) fn set_stage(&mut self, index: u32, stage: Stage, now_ns: u64) {
@@ -112,12 +128,15 @@ impl LoadClient {
 
     #[inline]
     pub(in crate::load) fn record(&mut self, step: Step, time_ns: u64) {
-        self.measure(step).record(time_ns);
+        let is_whole = matches!(step, Step::Operation | Step::Scheduled);
+        if is_whole || self.plan.times_steps {
+            self.measure(step).record(time_ns);
+        }
     }
 
     /// The first bytes of the reply of an operation are there.
     #[inline]
-    pub(in crate::load) fn record_first_byte(&mut self, now_ns: u64, operation: &Operation) {
+    pub(in crate::load) fn record_first_byte(&mut self, now_ns: u64, operation: &Timing) {
         if operation.is_timed {
             self.record(Step::FirstByte, now_ns.saturating_sub(operation.sent_ns));
             if self.plan.times_from_syn && operation.opens {
@@ -129,32 +148,28 @@ impl LoadClient {
 
     /// The reply of the oldest operation is whole.
     pub(in crate::load) fn on_reply<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        let Some(place) = self.connections.get(index).map(|conn| conn.first) else {
+        let conn = self.connections.get(index);
+        let Some((id, place)) = conn.map(|conn| (conn.id, conn.first)) else {
             return;
         };
         let Some(&operation) = self.operations.get(place) else {
             return;
         };
         let wrong = self.fault_of_reply(place, &operation);
-        self.on_judged(cx, index, (place, &operation), wrong);
+        let closes = operation.closes;
+        self.on_judged(cx, (id, index), (place, &operation.timing(), closes), wrong);
     }
 
     /// The reply of the oldest operation of a connection is whole, and right unless `wrong` says something else.
     pub(in crate::load) fn on_judged<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
-        index: u32,
-        (place, operation): (u32, &Operation),
+        (id, index): (ConnId, u32),
+        (place, operation, closes): (u32, &Timing, bool),
         wrong: Option<Fault>,
     ) {
         self.counts.replies += 1;
         let now_ns = cx.now().as_ns();
-        let Some(id) = self.connections.get(index).map(|conn| conn.id) else {
-            return;
-        };
-        if let Some(operation) = self.operations.get_mut(place) {
-            operation.reading = Reading::Over;
-        }
         if operation.is_timed {
             self.record(Step::Response, now_ns.saturating_sub(operation.sent_ns));
             if self.plan.times_from_syn && operation.opens {
@@ -162,11 +177,17 @@ impl LoadClient {
                 self.record(Step::SynToLastByte, time_ns);
             }
         }
-        if let (Some(fault), Work::Connect(_)) = (wrong, self.plan.work) {
-            return self.fail(cx, index, fault);
+        if let Work::Connect(_) = self.plan.work {
+            if let Some(operation) = self.operations.get_mut(place) {
+                operation.reading = Reading::Over;
+                operation.has_begun_reply = true;
+            }
+            if let Some(fault) = wrong {
+                return self.fail(cx, index, fault);
+            }
         }
         match self.plan.work {
-            Work::Connect(CloseMode::Fin) => self.close(cx, index),
+            Work::Connect(CloseMode::Fin) => self.close_first(cx, (index, id)),
             Work::Connect(CloseMode::Rst) => {
                 self.set_stage(index, Stage::Closing, now_ns);
                 cx.abort(id);
@@ -177,7 +198,7 @@ impl LoadClient {
                 }
             }
             Work::Request | Work::Hold | Work::Stream(_) => {
-                self.pop_operation(index);
+                self.drop_operation(index);
                 self.note_reply(cx, index, now_ns);
                 if let Some(fault) = wrong {
                     self.mark(cx, id, fault);
@@ -186,13 +207,15 @@ impl LoadClient {
                 } else {
                     self.complete(operation, now_ns);
                 }
-                if operation.closes {
+                if closes {
                     self.note_broken(index, Fault::EndedEarly);
                     self.fail_operations(index, Fault::EndedEarly, now_ns);
                     self.close(cx, index);
-                } else if self.requests_left(index) == 0 {
+                } else if self.plan.requests_per_connection.is_some()
+                    && self.requests_left(index) == 0
+                {
                     self.close_if_idle(cx, index);
-                } else {
+                } else if !self.plan.at_random || self.phase == Phase::Finishing {
                     self.on_free(cx, index);
                 }
             }
@@ -222,13 +245,13 @@ impl LoadClient {
         }
     }
 
-    pub(super) fn complete(&mut self, operation: &Operation, now_ns: u64) {
+    pub(super) fn complete(&mut self, operation: &Timing, now_ns: u64) {
         self.counts.completed += 1;
         self.counts.window_completed += u64::from(operation.is_timed);
         self.record_whole(operation, now_ns);
     }
 
-    pub(super) fn record_whole(&mut self, operation: &Operation, now_ns: u64) {
+    pub(super) fn record_whole(&mut self, operation: &Timing, now_ns: u64) {
         if !operation.is_timed {
             return;
         }
@@ -236,6 +259,47 @@ impl LoadClient {
         if let Pace::Open(..) = self.plan.pace {
             self.record(Step::Scheduled, now_ns.saturating_sub(operation.due_ns));
         }
+    }
+
+    /// The stage of a connection whose only operation has had its whole reply; `None` for any other.
+    #[inline]
+    pub(super) fn stage_with_all(&self, index: u32) -> Option<Stage> {
+        let conn = self.connections.get(index)?;
+        (conn.depth == 1 && self.is_over(conn.first)).then_some(conn.stage)
+    }
+
+    #[inline]
+    fn is_over(&self, place: u32) -> bool {
+        let operation = self.operations.get(place);
+        operation.is_some_and(|operation| matches!(operation.reading, Reading::Over))
+    }
+
+    /// A connection of [`Work::Connect`] that has done its work ends by FIN of both sides, as it should; false for any other, of which
+    /// nothing was counted then.
+    #[inline]
+    pub(super) fn end_in_order(&mut self, index: u32, now_ns: u64) -> bool {
+        if !matches!(self.plan.work, Work::Connect(_)) {
+            return false;
+        }
+        let Some(conn) = self.connections.get(index) else {
+            return false;
+        };
+        let is_closed = conn.was_established && conn.stage == Stage::Closing && conn.closed_ns > 0;
+        if !is_closed || conn.depth != 1 || !self.is_over(conn.first) {
+            return false;
+        }
+        let (first, closed_ns) = (conn.first, conn.closed_ns);
+        self.counts.ends.graceful += 1;
+        self.closing -= 1;
+        self.record(Step::Close, now_ns.saturating_sub(closed_ns));
+        if let Some(operation) = self.operations.get(first) {
+            let (timing, neighbors) = (operation.timing(), (operation.older, operation.newer));
+            self.line.close(&mut self.operations, neighbors);
+            self.operations.free(first);
+            self.complete(&timing, now_ns);
+        }
+        self.connections.free(index);
+        true
     }
 
     /// A connection that has had all its requests is closed behind the last reply.
@@ -250,9 +314,19 @@ impl LoadClient {
     }
 
     pub(super) fn close<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        self.set_stage(index, Stage::Closing, cx.now().as_ns());
-        if let Some(conn) = self.connections.get(index) {
-            cx.close(conn.id);
+        let Some(conn) = self.connections.get_mut(index) else {
+            return;
+        };
+        // The operations of others have a line of their own; what is kept is closed at the end, which has a limit of its own.
+        let (id, is_watched) = (conn.id, conn.depth > 0 || self.plan.work.keeps());
+        if conn.stage != Stage::Closing {
+            conn.stage = Stage::Closing;
+            conn.closed_ns = cx.now().as_ns();
+            self.closing += 1;
+        }
+        cx.close(id);
+        if !is_watched {
+            self.arm(cx, index);
         }
     }
 

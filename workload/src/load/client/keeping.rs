@@ -61,11 +61,14 @@ impl LoadClient {
 
     /// A connection that was to be kept ends, or is about to, because of `fault`.
     pub(super) fn note_broken(&mut self, index: u32, fault: Fault) {
+        if !self.plan.work.keeps() {
+            return;
+        }
         let is_kept = self
             .connections
             .get(index)
             .is_some_and(|conn| conn.was_established && conn.stage == Stage::Open);
-        if self.plan.work.keeps() && is_kept {
+        if is_kept {
             self.counts.broken[fault as usize] += 1;
         }
     }
@@ -95,16 +98,15 @@ impl LoadClient {
 
     /// The peer has closed: what was asked and not answered failed; a connection that was kept broke.
     pub(super) fn on_peer_end<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
-        let Some(&conn) = self.connections.get(index) else {
+        let conn = self.connections.get(index);
+        let Some((stage, first)) = conn.map(|conn| (conn.stage, conn.first)) else {
             return;
         };
-        if conn.stage == Stage::Closing {
+        if stage == Stage::Closing {
             return;
         }
-        let is_over = self
-            .operations
-            .get(conn.first)
-            .is_none_or(|operation| operation.reading == Reading::Over);
+        let first = self.operations.get(first);
+        let is_over = first.is_none_or(|first| matches!(first.reading, Reading::Over));
         if is_over {
             self.note_broken(index, Fault::EndedEarly);
             self.close(cx, index);

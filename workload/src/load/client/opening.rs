@@ -2,7 +2,6 @@
 //!
 //! It must never begin an operation on a connection that was not asked for, and never pass over a tuple that is free.
 
-use core::net::SocketAddr;
 use core::ops::ControlFlow;
 
 use arrayvec::ArrayVec;
@@ -10,8 +9,8 @@ use stack::app::{ConnId, Connect, ConnectError, Cx};
 use stack::nic::{BURST_FRAMES, Nic};
 
 use super::LoadClient;
-use crate::load::LoadConn;
 use crate::load::under_way::Connection;
+use crate::load::{LoadConn, LocalTuples};
 use crate::tally::Fault;
 
 /// Tuples that are tried for one connection at most; the next attempt goes on behind them.
@@ -23,12 +22,10 @@ struct Wanted {
     /// Its place among the connections.
     index: u32,
     target: u16,
-    remote: SocketAddr,
-    how: Connect,
-    /// Its tuple was used before.
-    is_reused: bool,
     /// The request of the operation that it is opened for.
     request: u16,
+    /// Its tuple was used before.
+    is_reused: bool,
 }
 
 impl LoadClient {
@@ -41,9 +38,9 @@ impl LoadClient {
         cx: &mut Cx<'_, N, LoadConn>,
         target: u16,
     ) -> Result<u32, Fault> {
-        let wanted = self.want(target, 0)?;
+        let wanted = self.want(target, 0).ok_or(Fault::TableFull)?;
         let opened = self.try_tuples(cx, wanted);
-        self.opened(cx, &wanted, opened)
+        self.opened(cx, wanted, opened)
     }
 
     /// Begins `count` operations, each on a connection that is opened for it: a burst at most, and as many as there is room for.
@@ -62,26 +59,28 @@ impl LoadClient {
         for _ in 0..count.min(BURST_FRAMES) {
             let request = self.choose();
             match self.want(self.target_of(request), request) {
-                Ok(wanted) => burst.push(wanted),
-                Err(_) => break,
+                Some(wanted) => burst.push(wanted),
+                None => break,
             }
         }
         let mut results = ArrayVec::<_, BURST_FRAMES>::new();
-        let opens = burst
-            .iter()
-            .map(|wanted| (wanted.remote, wanted.how, LoadConn(wanted.index)));
+        let (targets, tuples) = (&self.plan.targets, &mut self.plan.tuples);
+        let opens = burst.iter_mut().filter_map(|wanted| {
+            let (how, is_reused) = next_tuple(tuples, wanted.target);
+            wanted.is_reused = is_reused;
+            // It was there when its place was taken.
+            let remote = *targets.get(usize::from(wanted.target))?;
+            Some((remote, how, LoadConn(wanted.index)))
+        });
         cx.connect_many(opens, |result| {
             results.push(result);
             ControlFlow::Continue(())
         });
         let due_ns = cx.now().as_ns();
-        for (wanted, &result) in burst.iter().zip(&results) {
+        for (&wanted, &result) in burst.iter().zip(&results) {
             let opened = match result {
                 Ok(id) => Ok((id, wanted.is_reused)),
-                Err(error) if self.passes_over(error) => {
-                    let next = self.with_next_tuple(*wanted);
-                    self.try_tuples(cx, next)
-                }
+                Err(error) if self.passes_over(error) => self.try_tuples(cx, wanted),
                 Err(error) => Err(error),
             };
             let opened = self.opened(cx, wanted, opened);
@@ -89,49 +88,33 @@ impl LoadClient {
         }
     }
 
-    /// The next connection to a target: its place, and the next tuple of the pool.
-    fn want(&mut self, target: u16, request: u16) -> Result<Wanted, Fault> {
-        let remote = self.plan.targets.get(usize::from(target));
-        let remote = *remote.ok_or(Fault::NoRoute)?;
-        let index = self.connections.reserve().ok_or(Fault::TableFull)?;
-        Ok(self.with_next_tuple(Wanted {
+    /// The next connection to a target; `None` when there is no place for it, or no such target.
+    #[inline]
+    fn want(&mut self, target: u16, request: u16) -> Option<Wanted> {
+        self.plan.targets.get(usize::from(target))?;
+        let index = self.connections.reserve()?;
+        Some(Wanted {
             index,
             target,
-            remote,
-            how: Connect::default(),
-            is_reused: false,
             request,
-        }))
+            is_reused: false,
+        })
     }
 
-    /// The same from the next tuple of the pool, or from where the stack likes.
-    fn with_next_tuple(&mut self, wanted: Wanted) -> Wanted {
-        let Some(tuples) = &mut self.plan.tuples else {
-            return wanted;
-        };
-        let tuple = tuples.take(wanted.target.into());
-        Wanted {
-            how: Connect {
-                local: Some(tuple.address),
-                local_port: Some(tuple.port),
-                ..Connect::default()
-            },
-            is_reused: tuple.is_reused,
-            ..wanted
-        }
-    }
-
-    /// Opens a connection from the first tuple, from that of `wanted` on, that is free and whose replies come to this worker. Says
-    /// whether the tuple was used before.
+    /// Opens a connection from the next tuple that is free and whose replies come to this worker. Says whether the tuple was used
+    /// before.
     fn try_tuples<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
-        mut wanted: Wanted,
+        wanted: Wanted,
     ) -> Result<(ConnId, bool), ConnectError> {
+        let remote = self.plan.targets.get(usize::from(wanted.target));
+        let remote = *remote.ok_or(ConnectError::NoRoute)?;
         for _ in 0..TUPLE_TRIES {
-            match cx.connect(wanted.remote, &wanted.how, LoadConn(wanted.index)) {
-                Ok(id) => return Ok((id, wanted.is_reused)),
-                Err(error) if self.passes_over(error) => wanted = self.with_next_tuple(wanted),
+            let (how, is_reused) = next_tuple(&mut self.plan.tuples, wanted.target);
+            match cx.connect(remote, &how, LoadConn(wanted.index)) {
+                Ok(id) => return Ok((id, is_reused)),
+                Err(error) if self.passes_over(error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -148,10 +131,11 @@ impl LoadClient {
     }
 
     /// Takes what came of opening a connection.
+    #[inline]
     fn opened<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
-        wanted: &Wanted,
+        wanted: Wanted,
         opened: Result<(ConnId, bool), ConnectError>,
     ) -> Result<u32, Fault> {
         let now_ns = cx.now().as_ns();
@@ -165,7 +149,22 @@ impl LoadClient {
         self.counts.reused.begun += u64::from(is_reused);
         let conn = Connection::opening(id, now_ns, wanted.target, is_reused);
         self.connections.fill(wanted.index, conn);
-        self.arm(cx, wanted.index);
         Ok(wanted.index)
     }
+}
+
+/// How to open the next connection to a target: from the next tuple of the pool, or from where the stack likes; and whether the
+/// tuple was used before.
+#[inline]
+fn next_tuple(tuples: &mut Option<LocalTuples>, target: u16) -> (Connect, bool) {
+    let Some(tuples) = tuples else {
+        return (Connect::default(), false);
+    };
+    let tuple = tuples.take(target.into());
+    let how = Connect {
+        local: Some(tuple.address),
+        local_port: Some(tuple.port),
+        ..Connect::default()
+    };
+    (how, tuple.is_reused)
 }

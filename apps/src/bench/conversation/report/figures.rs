@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use workload::{Fault, Latency};
+use workload::Fault;
+use workload::load::Measure;
 
 use super::super::super::endpoint::Spent;
 use super::super::super::report::{per, rounded};
-use super::super::client::ClientProgress;
 use super::super::course::SetUp;
+use super::super::progress::ClientProgress;
 
 /// Times in microseconds; null where fewer than ten samples lie beyond a percentile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -25,7 +26,8 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn of(latency: &Latency) -> Self {
+    pub(super) fn of(times: &Measure) -> Self {
+        let latency = times.times();
         let us = |time: Option<Duration>| time.map(|time| rounded(time.as_secs_f64() * 1e6));
         Self {
             samples: latency.samples(),

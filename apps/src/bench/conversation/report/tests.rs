@@ -2,11 +2,12 @@
 //!
 //! It must never start DPDK.
 
-use workload::{Fault, Latency, Tally};
+use workload::load::Measure;
+use workload::{Fault, Tally};
 
 use super::*;
 use crate::bench::args::tests::args;
-use crate::bench::conversation::client::ClientProgress;
+use crate::bench::conversation::progress::ClientProgress;
 use crate::bench::endpoint::{EndpointTotals, Progress, Spent};
 use crate::bench::report::tests::sides;
 
@@ -38,7 +39,7 @@ fn course() -> ConversationRun {
             tally,
             ..ClientProgress::default()
         },
-        latency: Latency::new(),
+        latency: Measure::default(),
         client: Progress::default(),
         fault: None,
         interrupted: false,
