@@ -69,6 +69,8 @@ impl From<syncline::Error> for Failure {
             | syncline::Error::Config(_)
             | syncline::Error::KernelAddress { .. } => Self::Usage(error.to_string()),
             #[cfg(feature = "dpdk")]
+            syncline::Error::Stopped => Self::Interrupted(error.to_string()),
+            #[cfg(feature = "dpdk")]
             syncline::Error::Dpdk(error) => error.into(),
             _ => Self::Run(error.to_string()),
         }

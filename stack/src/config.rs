@@ -11,7 +11,7 @@ use crate::local::listener::Listeners;
 use crate::neighbor::NeighborConfig;
 use crate::tcp::profiles::Profiles;
 
-pub use crate::conn::{Capacity, Records};
+pub use crate::conn::{Capacity, Records, Rest};
 pub use crate::local::addresses::{LocalId, LocalPrefix};
 pub use crate::local::error::LocalAddrsError;
 pub use crate::local::listener::{ListenerConfig, ListenerId, ListenersError, SynPolicy};
@@ -197,6 +197,8 @@ pub struct ConfigSpec {
     /// How long a connection is idle before it is parked. By default the least retransmission timeout: after that long
     /// its congestion window is forgotten anyway (RFC 5681 §4.1).
     pub park_after: Duration,
+    /// When open connections rest, where they park later than that.
+    pub rest: Rest,
     /// The local ports that active opens get where they ask for none.
     pub local_ports: PortRange,
     /// Which segments take the fast path.
@@ -222,6 +224,7 @@ impl ConfigSpec {
             tcp: Settings::default(),
             profiles: Vec::new(),
             park_after: Settings::default().rto_min,
+            rest: Rest::default(),
             local_ports: PortRange::default(),
             fast_path: FastPath::On,
         }
@@ -303,6 +306,7 @@ impl ConfigSpec {
             tcp: self.tcp,
             profiles,
             park_after: self.park_after,
+            rest: self.rest,
             local_ports: self.local_ports,
             fast_path: self.fast_path,
         })
@@ -346,6 +350,8 @@ pub struct Config {
     pub profiles: Profiles,
     /// How long a connection is idle before it is parked.
     pub park_after: Duration,
+    /// When open connections rest.
+    pub rest: Rest,
     /// The local ports that active opens get where they ask for none.
     pub local_ports: PortRange,
     /// Which segments take the fast path.

@@ -45,6 +45,10 @@ pub mod connection;
 pub mod connections;
 // Which connections give way while places in the queues are scarce.
 pub mod pressure;
+/// Which open connections rest.
+mod rest;
+/// Open connections that have nothing to do.
+pub mod resting;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +66,7 @@ pub use record::{
     ConnFlags, Embryo, EndDue, Kind, Open, Parked, ShortUs, StateNumber, TickMs, TimeWait,
     WindowShifts,
 };
+pub use resting::Rest;
 pub use rounded::{AnswerTicks, ParkedWindows};
 
 use deadline_queue::DeadlineQueue;

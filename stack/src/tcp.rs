@@ -29,13 +29,14 @@ mod sample;
 pub mod tcb;
 mod text;
 mod timers;
-// Before there is a connection, and while it is parked: resets, ISS, cookies, embryos, parked records.
+// Before there is a connection, and while nothing happens to it: resets, ISS, cookies, embryos, connections at rest, parked records.
 pub mod cookie;
 pub mod handshake;
 pub mod isn;
 pub mod parked;
 pub(crate) mod prf;
 pub mod reset;
+pub mod rest;
 // One mechanism, one file.
 pub mod ack;
 pub mod answer_limits;

@@ -47,6 +47,7 @@ mod process;
 mod reaching;
 mod reading;
 mod reply;
+mod resting;
 mod segment_headers;
 mod settling;
 mod slow;
@@ -282,6 +283,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         self.core.run_timers(&mut self.hosted, now);
         self.core.tick(&mut self.hosted, now);
         self.core.output(&mut self.hosted, now);
+        self.core.rest_idle(now);
     }
 
     /// The same stages with a stamp between each two: every so many bursts, for the report by stage.
@@ -495,8 +497,9 @@ impl<N: Nic> Core<N> {
                     if let Some(state) = states.get(state.0 as usize) {
                         prefetch_read(state);
                     }
-                    if let Some(conn) = conns.get(slot.0 as usize) {
-                        conn.prefetch();
+                    match conns.get(slot.0 as usize) {
+                        Some(conn) => conn.prefetch(),
+                        None => self.conns.prefetch_resting(slot),
                     }
                 }
             }

@@ -6,9 +6,11 @@
 // The process that keeps the command.
 mod keeper;
 
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::keeper::{KeepArgs, keep};
@@ -30,6 +32,8 @@ const LISTEN: &str = "0A";
 pub(crate) struct Companion {
     /// It ends when its stdin does, which the kernel closes where this process is killed.
     keeper: Child,
+    /// The exit status of the command itself, which may leave processes behind that run on.
+    ended: Receiver<u8>,
     command: String,
 }
 
@@ -59,16 +63,27 @@ impl Companion {
     fn start(command: &str) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::Run(format!("--with `{command}`: {error}"));
         // This program, whatever has become of its file.
-        let keeper = Command::new("/proc/self/exe")
+        let mut keeper = Command::new("/proc/self/exe")
             .arg0("syncline")
             .args(["keep", "--", command])
             .stdin(Stdio::piped())
-            .stdout(std::io::stderr())
+            .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
             .map_err(failed)?;
+        let (told, ended) = mpsc::channel();
+        if let Some(stdout) = keeper.stdout.take() {
+            // Ends with the keeper.
+            std::thread::spawn(move || {
+                let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+                for status in lines.filter_map(|line| line.parse().ok()) {
+                    let _ = told.send(status);
+                }
+            });
+        }
         Ok(Self {
             keeper,
+            ended,
             command: command.to_owned(),
         })
     }
@@ -97,6 +112,9 @@ impl Companion {
                 } else {
                     Err(self.ended(status))
                 };
+            }
+            if may_end && self.ended.try_recv() == Ok(0) {
+                return Ok(());
             }
             if started.elapsed() >= START_MAX {
                 return Err(Failure::Run(format!(

@@ -168,6 +168,21 @@ fn both_families_and_every_kind_of_frame_meet_what_linux_does() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_command_may_set_the_target_up_and_leave_a_process_behind() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    let words = "flood 198.18.0.1:81 --nic tap --ip 198.18.0.2/24 --tap-up 198.18.0.1/24 --sources 198.18.0.64/26 -R 500 -d 200ms \
+                 --wait 300ms --expect rst --json --with";
+    command.args(words.split_whitespace());
+    let output = command.arg("sleep 60 & true").output().expect("it starts");
+    let report = result(&output, 0);
+    assert_eq!(
+        first(&report["total"], "rst"),
+        number(&report, "tuples_sent")
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
 fn ctrl_c_prints_the_result_so_far_and_says_130() {
     in_namespace(|| {
         let child = flood("198.18.0.1:81 --sources 198.18.0.64/26 -R 1k -d 60s")

@@ -353,6 +353,28 @@ fn the_kernel_sees_as_many_connections_as_are_held() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_signal_before_the_load_begins_is_130_too() {
+    let folder = Folder::new("early");
+    let began = folder.0.join("began");
+    let command = format!("touch {}; sleep 60", began.display());
+    let child = syncline()
+        .args(["http://198.18.0.1:8080/", "--with", &command])
+        .args(TAP)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    while !began.exists() {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+    let (_, status, said) = result(&child.wait_with_output().expect("it ends"));
+    assert_eq!(status, 130, "{said}");
+    assert!(said.starts_with("error: stopped by a signal"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_server_that_closes_idle_connections_is_named() {
     let folder = Folder::new("idle");
     let server = folder.nginx();

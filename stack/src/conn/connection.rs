@@ -200,6 +200,26 @@ impl Conn {
         self.bits.take(bit)
     }
 
+    /// Nothing stands in this place any more.
+    #[inline(always)]
+    pub(super) const fn end(&mut self) {
+        self.bits = Bits::NONE;
+    }
+
+    /// Whether its app has heard of it and of all that happened to it, and nothing else is due for it either.
+    #[inline(always)]
+    pub(super) const fn is_quiet(&self) -> bool {
+        const HEARD: u16 = Conn::LIVE | Conn::OWNED | Conn::ANNOUNCED;
+        /// Without meaning once it is open; and the mark of a walk, which begins anew.
+        const OVER: u16 = Conn::SEEKS_WAY | Conn::MARKED;
+        let mut bits = self.bits;
+        bits.clear(OVER);
+        !bits.has(!HEARD)
+            && self.bits.has(Self::LIVE)
+            && self.bits.has(Self::OWNED)
+            && self.bits.has(Self::ANNOUNCED)
+    }
+
     /// Starts loading all but the cold part's end.
     #[inline(always)]
     pub(crate) fn prefetch(&self) {

@@ -12,8 +12,8 @@ use super::numbers::Numbers;
 use super::output_list::OutputList;
 pub use super::record::Slot;
 use super::record::StateNumber;
+use super::resting::RestPlaces;
 use super::{Capacity, ConnId, Found};
-use crate::bits::Bits;
 use crate::memory::MemoryError;
 use crate::nic::Frame;
 use crate::queue::chunks::Chunks;
@@ -46,8 +46,10 @@ pub struct Connections<F> {
     /// By slot, both families together; grows within what was reserved.
     pub(super) conns: Vec<Conn>,
     /// Which slots are free.
-    slots: Numbers,
-    /// Slots taken by IPv4 and IPv6 connections.
+    pub(super) slots: Numbers,
+    /// Open connections without a slot.
+    pub(super) resting: RestPlaces,
+    /// Open IPv4 and IPv6 connections, those at rest included.
     taken: [u32; 2],
     /// And how many each may take.
     limits: [u32; 2],
@@ -120,6 +122,7 @@ impl<F: Frame> Connections<F> {
         Ok(Self {
             conns: Vec::with_capacity(total as usize),
             slots: Numbers::new(total),
+            resting: RestPlaces::new(total),
             taken: [0; 2],
             limits: [open.v4, open.v6],
             open_capacity: total,
@@ -151,6 +154,7 @@ impl<F> Connections<F> {
             return None;
         }
         self.taken[family] += 1;
+        self.resting.on_slot_taken();
         self.slots.take().map(Slot)
     }
 
@@ -208,6 +212,12 @@ impl<F> Connections<F> {
         })
     }
 
+    /// A place without a connection.
+    #[must_use]
+    pub const fn vacant(&self) -> &Conn {
+        &self.vacant
+    }
+
     /// The places of connections by slot, for loading some ahead.
     #[must_use]
     #[inline(always)]
@@ -260,7 +270,7 @@ impl<F> Connections<F> {
         };
         // A place in the list of output that is left behind finds the slot empty, or asks its next owner for nothing; and so does
         // a timer: most connections end before theirs fires, and the next owner of the slot seldom wants an earlier one.
-        conn.bits = Bits::NONE;
+        conn.end();
         self.last_ended = Some(unacked);
         self.release_slot(slot, is_v6);
         Some(removed)

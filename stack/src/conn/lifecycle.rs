@@ -363,11 +363,18 @@ impl ConnTable {
         is_connection.then_some(StateNumber(record.link))
     }
 
-    /// Where the `Tcb` of an open connection stands; `None` for other kinds and stale references.
+    /// Where an open connection stands, which may be a place of connections at rest; `None` for other kinds and stale references.
     #[must_use]
     #[inline(always)]
     pub fn slot(&self, found: Found) -> Option<Slot> {
         self.open(found).map(|open| open.slot)
+    }
+
+    /// An open connection stands elsewhere from now on.
+    pub fn move_to(&mut self, found: Found, slot: Slot) {
+        if let Some(open) = self.body_mut::<Open>(found) {
+            open.slot = slot;
+        }
     }
 
     /// Starts loading the record of a connection.
@@ -378,7 +385,7 @@ impl ConnTable {
         }
     }
 
-    /// Where the `Tcb` of a connection stands; `None` when it is parked or has ended.
+    /// Where a connection stands, which may be a place of connections at rest; `None` when it is parked or has ended.
     #[must_use]
     #[inline]
     pub fn slot_of(&self, id: ConnId) -> Option<Slot> {
@@ -602,6 +609,12 @@ impl ConnTable {
     #[must_use]
     pub fn capacity(&self, kind: Kind) -> Records {
         self.places.capacity(kind)
+    }
+
+    /// Whether there may be one more record of this kind and family.
+    #[must_use]
+    pub fn has_room(&self, kind: Kind, is_v6: bool) -> bool {
+        self.places.has_room(kind, is_v6).is_ok()
     }
 
     /// Records of all kinds in use.

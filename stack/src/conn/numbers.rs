@@ -42,7 +42,7 @@ impl Numbers {
     }
 
     /// How many are taken.
-    #[cfg(test)]
+    #[inline]
     pub(super) fn taken(&self) -> usize {
         self.fresh as usize - self.free.len()
     }

@@ -47,12 +47,35 @@ impl Kind {
     }
 }
 
-/// The number of an open connection on its worker: IPv4 first, then IPv6.
+/// Where an open connection stands on its worker: the number of its `Tcb`, or of its place while it rests.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(transparent)]
 pub struct Slot(pub u32);
+
+impl Slot {
+    /// There are fewer open connections than that.
+    const RESTS: u32 = 1 << 31;
+
+    /// Of a connection at rest, which has no `Tcb`: the number of its place.
+    #[must_use]
+    #[inline]
+    pub const fn at_rest(number: u32) -> Self {
+        Self(number | Self::RESTS)
+    }
+
+    /// The number of the place where the connection rests; `None` of one that has a `Tcb`.
+    #[must_use]
+    #[inline]
+    pub const fn rest_number(self) -> Option<u32> {
+        if self.0 & Self::RESTS != 0 {
+            Some(self.0 & !Self::RESTS)
+        } else {
+            None
+        }
+    }
+}
 
 /// The number of the state that an application keeps of a connection, open or parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -88,6 +88,12 @@ impl AnswerLimits {
         old: Instant::ZERO,
     };
 
+    /// Whether all answers so far are paid for: then both budgets are full, as if none had been sent.
+    #[must_use]
+    pub fn are_paid(&self, now: Instant) -> bool {
+        self.challenge <= now && self.old <= now
+    }
+
     /// Whether this answer may be sent now; if so, it is booked. `interval` is
     /// [`crate::tcp::settings::Settings::challenge_interval`].
     #[must_use]

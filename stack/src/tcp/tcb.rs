@@ -138,7 +138,7 @@ impl Cold {
 
     /// As [`Tcb::begin`].
     #[inline(always)]
-    fn begin(&mut self, of: &OpenParams, said_mss: u16) {
+    pub(super) fn begin(&mut self, of: &OpenParams, said_mss: u16) {
         let Self {
             params,
             irs,

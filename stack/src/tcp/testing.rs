@@ -13,7 +13,7 @@ use super::segment::{Flags, Segment, SendPlan};
 use super::settings::Settings;
 use super::state::State;
 use super::tcb::{OpenParams, Tcb};
-use super::tests::predict;
+use super::tests::{predict, rest};
 use super::verdict::{Events, Outcome, Reply, Verdict};
 use crate::seq::SeqNum;
 use crate::time::Instant;
@@ -161,6 +161,7 @@ impl Host {
         for seg in predict::near(seg).iter().chain([seg]) {
             predict::check_input(&self.tcb, seg, &self.settings, self.now);
         }
+        rest::check(&self.tcb, seg, &self.settings, self.now);
         let verdict = self.turn(|tcb, env| tcb.on_segment(*seg, env));
         self.events.add(verdict.events);
         if verdict.reply == Reply::Reset {

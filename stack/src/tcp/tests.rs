@@ -9,5 +9,6 @@ mod parked;
 mod path_mtu;
 mod pipe;
 pub(super) mod predict;
+pub(super) mod rest;
 mod stream;
 mod timing;

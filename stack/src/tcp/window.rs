@@ -215,6 +215,12 @@ impl ReceiveWindow {
         self.queued = self.queued.saturating_sub(len);
     }
 
+    /// Bytes that may wait for the application.
+    #[must_use]
+    pub const fn buf(&self) -> u32 {
+        self.buf
+    }
+
     /// Another size of the buffer. What was offered stays offered.
     pub const fn set_buf(&mut self, buf: u32) {
         self.buf = buf;

@@ -263,7 +263,8 @@ impl<N: Nic> Core<N> {
             return;
         };
         let (app, state, new_states) = hosted.parts(state);
-        let mut cx = match self.slot_named(id) {
+        let slot = self.slot_named(id);
+        let mut cx = match slot.filter(|slot| slot.rest_number().is_none()) {
             Some(slot) => Cx::about(self, new_states, id, slot, now),
             None => Cx::new(self, new_states, now),
         };

@@ -278,8 +278,7 @@ impl<N: Nic> Core<N> {
             ..
         } = self;
         let Some(mut parts) = conns.parts(slot) else {
-            // Not reached: every open record has its connection.
-            return self.end(frame, Counter::UnparkNoRecord);
+            return self.on_resting(hosted, frame, meta, slot, now);
         };
         let segment = fitting_segment(meta, frame.bytes(), &mut parts, &mut endpoint.counters);
         let (_, _, rcv_nxt) = parts.conn.tcb.numbers();

@@ -249,6 +249,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
         for &conn in conns {
             if let Some(slot) = endpoint.table.slot_of(conn) {
                 open.prefetch(slot);
+                open.prefetch_resting(slot);
             }
         }
     }
@@ -390,7 +391,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// # Errors
     /// [`SendError::Ended`].
     pub fn mark_urgent(&mut self, conn: ConnId) -> Result<(), SendError> {
-        let Some(slot) = self.open_slot(conn) else {
+        let Some(slot) = self.awake_slot(conn) else {
             // A parked connection has nothing queued.
             let parked = self.core.endpoint.table.resolve(conn);
             return parked.map(drop).ok_or(SendError::Ended(()));
@@ -437,7 +438,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
 
     /// Ends the connection at once with a reset; what waits to be read is given up.
     pub fn abort(&mut self, conn: ConnId) {
-        match self.open_slot(conn) {
+        match self.awake_slot(conn) {
             Some(slot) => self.core.command(slot, self.now, |tcb, env| {
                 tcb.abort(env);
             }),
@@ -487,7 +488,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     /// Another profile for this connection. A parked one stays parked, unless the profile has keepalive, whose timer needs
     /// an open record.
     pub fn set_profile(&mut self, conn: ConnId, profile: ProfileId) {
-        let slot = match self.open_slot(conn) {
+        let slot = match self.awake_slot(conn) {
             None if self.profile_of(profile).keepalive => self.unpark(conn),
             slot => slot,
         };
@@ -542,10 +543,13 @@ impl<N: Nic, S> Cx<'_, N, S> {
     #[inline]
     pub(super) fn look<T>(&self, conn: ConnId, read: impl FnOnce(&Conn) -> T) -> Option<T> {
         let slot = self.open_slot(conn)?;
-        self.core.conns.get(slot).map(read)
+        match self.core.conns.get(slot) {
+            Some(conn) => Some(read(conn)),
+            None => self.core.copy_of_resting(slot, self.now).as_ref().map(read),
+        }
     }
 
-    /// The slot of a connection that isn't parked.
+    /// Where a connection stands that isn't parked: one at rest has neither queues nor anything unread.
     #[inline(always)]
     pub(super) fn open_slot(&self, conn: ConnId) -> Option<Slot> {
         match self.current {
@@ -554,10 +558,17 @@ impl<N: Nic, S> Cx<'_, N, S> {
         }
     }
 
+    /// The slot of a connection that isn't parked; one at rest goes on for it.
+    #[inline(always)]
+    pub(super) fn awake_slot(&mut self, conn: ConnId) -> Option<Slot> {
+        let slot = self.open_slot(conn)?;
+        self.core.awake(slot, self.now)
+    }
+
     /// The slot of a connection; a parked one is unparked for it. `None` when it has ended, or no record is free.
     #[inline(always)]
     pub(super) fn unparked_slot(&mut self, conn: ConnId) -> Option<Slot> {
-        match self.open_slot(conn) {
+        match self.awake_slot(conn) {
             None => self.unpark(conn),
             slot => slot,
         }

@@ -57,7 +57,8 @@ impl<N: Nic> Core<N> {
     }
 
     fn tell_connection(&mut self, error: &IcmpError, found: Found, now: Instant) {
-        let Some(slot) = self.endpoint.table.slot(found) else {
+        let slot = self.endpoint.table.slot(found);
+        let Some(slot) = slot.and_then(|slot| self.awake(slot, now)) else {
             return;
         };
         if let ErrorKind::TooBig { mtu } = error.kind {

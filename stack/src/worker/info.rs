@@ -25,7 +25,7 @@ impl<N: Nic, S> Cx<'_, N, S> {
     #[must_use]
     pub fn info(&self, conn: ConnId) -> Option<ConnInfo> {
         match self.open_slot(conn) {
-            Some(slot) => self.core.info_of_slot(slot),
+            Some(slot) => self.core.info_of_slot(slot, self.now()),
             None => self.core.parked_info(conn, self.now()),
         }
     }
@@ -39,8 +39,11 @@ impl<N: Nic, S> Cx<'_, N, S> {
 }
 
 impl<N: Nic> Core<N> {
-    fn info_of_slot(&self, slot: Slot) -> Option<ConnInfo> {
-        let conn = self.conns.get(slot)?;
+    fn info_of_slot(&self, slot: Slot, now: Instant) -> Option<ConnInfo> {
+        let Some(conn) = self.conns.get(slot) else {
+            let conn = self.copy_of_resting(slot, now)?;
+            return self.info_of_open(&conn, self.endpoint.table.listener(conn.found));
+        };
         let listener = self.endpoint.table.listener(conn.found);
         let mut info = self.info_of_open(conn, listener)?;
         info.unread_len += self.lent_to(slot).map_or(0, LentFrame::unread_len);

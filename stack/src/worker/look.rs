@@ -30,9 +30,14 @@ impl<N: Nic, A: App> Worker<N, A> {
             Kind::Parked => State::Established,
             Kind::TimeWait => State::TimeWait,
             Kind::Open => {
-                let slot = endpoint.table.slot(found);
-                let conn = slot.and_then(|slot| self.core.conns.get(slot));
-                conn.map_or(State::Closed, |conn| conn.tcb.state())
+                let Some(slot) = endpoint.table.slot(found) else {
+                    return State::Closed;
+                };
+                match self.core.conns.get(slot) {
+                    Some(conn) => conn.tcb.state(),
+                    // At rest.
+                    None => State::Established,
+                }
             }
         }
     }

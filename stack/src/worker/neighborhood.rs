@@ -352,6 +352,7 @@ impl<N: Nic> Core<N> {
             }
             if let Some(found) = self.endpoint.table.lookup(&key, hash)
                 && let Some(slot) = self.endpoint.table.slot(found)
+                && let Some(slot) = self.awake(slot, now)
             {
                 self.command(slot, now, |tcb, env| {
                     tcb.on_no_route(env);

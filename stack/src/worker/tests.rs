@@ -44,6 +44,7 @@ mod random;
 mod reading;
 mod reports;
 mod reset_rules;
+mod resting;
 mod retransmission;
 mod several;
 mod states;

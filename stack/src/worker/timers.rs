@@ -109,6 +109,7 @@ impl<N: Nic, A: App> Worker<N, A> {
             //~   who_waits_for_places_is_looked_after_without_a_frame
             core.conns.has_starved().then(|| now + STARVED_PERIOD),
             core.conns.next_fire(),
+            core.conns.next_idle_look(now),
             core.endpoint.table.next_due(now),
             core.neighborhood.next_deadline(),
             core.paths.next_deadline(),

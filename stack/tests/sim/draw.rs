@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use stack::config::FastPath;
+use stack::config::{FastPath, Rest};
 use stack::conn::{Capacity, Records};
 use stack::local::listener::{ListenerConfig, SynPolicy};
 use stack::rng::Random;
@@ -12,6 +12,7 @@ use stack::sim::host::{HostSpec, Spread, draw_secrets};
 use stack::sim::link::LinkSpec;
 use stack::sim::nic::PoolSizes;
 use stack::tcp::profile::ProfileId;
+use stack::tcp::settings::Settings;
 use stack::time::Instant;
 use stack::wire::vlan::VlanId;
 
@@ -218,6 +219,7 @@ fn draw_hosts(random: &mut Random, fast_path: FastPath) -> Vec<HostSpec> {
             time_wait: records(random.one_of(&[1, 4, 64])),
         };
         config.fast_path = fast_path;
+        config.rest = draw_rest(&mut apart);
         config.limits.neighbors = 16;
         config.limits.handoff_frames = 256;
         // Below what the pool for received frames has beyond rings and bursts.
@@ -231,18 +233,29 @@ fn draw_hosts(random: &mut Random, fast_path: FastPath) -> Vec<HostSpec> {
         config.handshake.syn_ack_retries = 7;
         config.tcp.profile.rcv_buf = random.one_of(&[2_920, 10_000, 65_536, 262_144]);
         config.park_after = random.one_of(&[Duration::from_millis(5), Duration::from_secs(1)]);
-        let tcp = &mut config.tcp;
-        tcp.two_msl = Duration::from_secs(60);
-        tcp.profile.fin_wait_2 = Duration::from_secs(600);
-        tcp.timestamps = random.hits(700_000);
-        tcp.window_scaling = random.hits(700_000);
-        tcp.profile.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
-        tcp.profile.keepalive_idle = Duration::from_secs(30);
-        tcp.profile.keepalive_interval = Duration::from_secs(5);
-        tcp.profile.keepalive_probes = 9;
+        draw_tcp(random, &mut config.tcp);
         host
     };
     (1..=hosts).map(&mut make).collect()
+}
+
+/// All idle connections rest, or none.
+fn draw_rest(random: &mut Random) -> Rest {
+    Rest {
+        above: random.one_of(&[0, u32::MAX]),
+        after: Duration::ZERO,
+    }
+}
+
+fn draw_tcp(random: &mut Random, tcp: &mut Settings) {
+    tcp.two_msl = Duration::from_secs(60);
+    tcp.profile.fin_wait_2 = Duration::from_secs(600);
+    tcp.timestamps = random.hits(700_000);
+    tcp.window_scaling = random.hits(700_000);
+    tcp.profile.ack_delay = random.one_of(&[Duration::ZERO, Duration::from_millis(40)]);
+    tcp.profile.keepalive_idle = Duration::from_secs(30);
+    tcp.profile.keepalive_interval = Duration::from_secs(5);
+    tcp.profile.keepalive_probes = 9;
 }
 
 fn draw_link(random: &mut Random, faults: u64) -> LinkSpec {

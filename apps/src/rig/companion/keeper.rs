@@ -40,7 +40,7 @@ pub(crate) struct KeepArgs {
 }
 
 /// Runs the command by the shell until it has ended with all its processes, or until stdin ends. The exit status is the command's,
-/// as a shell says it.
+/// as a shell says it; stdout gets it as a line once the command itself has ended.
 pub(crate) fn keep(args: &KeepArgs) -> ExitCode {
     let own = match start(&args.command) {
         Ok(own) => own,
@@ -79,6 +79,7 @@ fn start(command: &str) -> Result<Pid, Failure> {
     let spawned = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
+        .stdout(std::io::stderr())
         .process_group(0)
         .spawn();
     let child = spawned.map_err(|error| Failure::Run(format!("--with `{command}`: {error}")))?;
@@ -121,6 +122,8 @@ impl Kept {
             };
             if pid == self.own {
                 self.status = Some(status);
+                // A run that has ended reads no more.
+                let _ = console::text(status);
             }
         }
     }

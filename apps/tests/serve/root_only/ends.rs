@@ -144,7 +144,7 @@ fn a_signal_ends_a_start() {
         nix::sys::signal::kill(pid, SIGTERM).expect("it runs");
         let output = child.wait_with_output().expect("it was started");
         let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert_eq!(output.status.code(), Some(130), "{text}");
         assert!(
             text.contains("stopped by a signal before it began"),
             "{text}"

@@ -7,7 +7,7 @@ use super::super::RingEnd;
 use super::host::{Flow, Host, OPEN};
 use super::neighbors::arp_request;
 use super::paths::too_big;
-use crate::config::{ConfigSpec, FastPath};
+use crate::config::{ConfigSpec, FastPath, Rest};
 use crate::conn::{Capacity, ConnId, Records};
 use crate::counters::Counter;
 use crate::nic::Nic;
@@ -55,10 +55,18 @@ struct Play {
     /// The windows that peers say.
     windows: &'static [u16],
     seen: String,
+    /// Whether frames of different flows that leave in the same turn may do so in any order.
+    is_by_flow: bool,
+    /// Connections that rested when they were looked at, added up.
+    rested: usize,
 }
 
 impl Play {
     fn new(seed: u64, fast_path: FastPath) -> Self {
+        Self::with(seed, |spec| spec.fast_path = fast_path)
+    }
+
+    fn with(seed: u64, choose: impl FnOnce(&mut ConfigSpec)) -> Self {
         let mut random = Random::new(seed);
         let (queue_items, nagle) = (random.one_of(&[2, 4, 64]), random.hits(500_000));
         let timestamps = random.hits(700_000);
@@ -70,12 +78,12 @@ impl Play {
         ]);
         let (multi_seg, offloads) = (random.hits(500_000), random.hits(200_000));
         let change = |spec: &mut ConfigSpec| {
-            spec.fast_path = fast_path;
             spec.limits.queue_items = queue_items;
             spec.park_after = core::time::Duration::from_secs(1);
             spec.tcp.timestamps = timestamps;
             spec.tcp.profile.nagle = nagle;
             spec.tcp.profile.rcv_buf = rcv_buf;
+            choose(spec);
         };
         let change_nic = |nic: &mut MemoryNic| {
             let caps = nic.caps_mut();
@@ -97,6 +105,8 @@ impl Play {
             timestamps,
             windows,
             seen: String::new(),
+            is_by_flow: false,
+            rested: 0,
         };
         for flow in [
             Flow::v4(V4_PORT, OPEN),
@@ -159,15 +169,20 @@ impl Play {
 
     /// Notes what was sent and said since the last look. The peers hear it.
     fn look(&mut self) {
-        while let Some(frame) = self.host.try_reply() {
+        let mut frames: Vec<_> = core::iter::from_fn(|| self.host.try_reply()).collect();
+        if self.is_by_flow {
+            frames.sort_by_cached_key(|frame| {
+                let port = port_of(frame);
+                (port, port.is_none().then(|| frame.clone()))
+            });
+        }
+        for frame in frames {
             writeln!(self.seen, "{frame:02x?}").expect("room");
-            let packet = packet_of(&frame);
             // ARP and NDP are none of the peers'.
-            if !is_tcp(packet) {
+            let Some(port) = port_of(&frame) else {
                 continue;
-            }
-            let ports = &packet[if packet[0] >> 4 == 4 { 20 } else { 40 }..];
-            let port = u16::from_be_bytes([ports[2], ports[3]]);
+            };
+            let packet = packet_of(&frame);
             let (seq, len) = numbers(packet);
             for peer in &mut self.peers {
                 // Losses are a matter of chance, too.
@@ -190,6 +205,7 @@ impl Play {
         let tcp = self.host.worker().tcp_counters();
         let tcp: Vec<_> = tcp.named().filter(|(_, n)| *n > 0).collect();
         writeln!(self.seen, "{heard:?} {counted:?} {tcp:?}").expect("room");
+        self.rested += self.host.worker().core.conns.resting_len();
     }
 
     /// One thing happens to one connection.
@@ -302,7 +318,7 @@ impl Play {
     }
 
     /// All that there was to see, and how many segments were predicted.
-    fn end(mut self) -> (String, u64) {
+    fn end(&mut self) -> (String, u64) {
         self.host.nic().tx_room = usize::MAX;
         // Until all that waited has left.
         for _ in 0..20 {
@@ -311,7 +327,7 @@ impl Play {
         self.look();
         let tcp = self.host.worker().tcp_counters();
         let predicted = State::ALL.iter().map(|&state| tcp.predicted_in(state));
-        (self.seen, predicted.sum())
+        (core::mem::take(&mut self.seen), predicted.sum())
     }
 }
 
@@ -320,6 +336,15 @@ fn tagged() -> Flow {
     let mut flow = Flow::v4(40_002, OPEN);
     flow.link.vlan = Some(vlan::Tag::new(7));
     flow
+}
+
+/// The port of the peer that a frame goes to; `None` where it is not TCP.
+fn port_of(frame: &[u8]) -> Option<u16> {
+    let packet = packet_of(frame);
+    is_tcp(packet).then(|| {
+        let ports = &packet[if packet[0] >> 4 == 4 { 20 } else { 40 }..];
+        u16::from_be_bytes([ports[2], ports[3]])
+    })
 }
 
 /// The bytes behind the link header.
@@ -373,6 +398,33 @@ fn whatever_happens_the_fast_path_changes_nothing() {
         }
     }
     assert!(predicted > 1_000, "{predicted}");
+}
+
+/// Without parking, which forgets something: when it comes is a matter of timers.
+#[test]
+fn whatever_happens_a_rest_changes_nothing() {
+    const NEVER: core::time::Duration = core::time::Duration::from_secs(1_000_000);
+    let mut rested = 0;
+    for seed in 0..200 {
+        let [(awake, none), (resting, some)] = [u32::MAX, 0].map(|above| {
+            let mut play = Play::with(seed, |spec| {
+                let after = core::time::Duration::ZERO;
+                (spec.park_after, spec.rest) = (NEVER, Rest { above, after });
+                spec.fast_path = FastPath::Random(seed);
+            });
+            // Timers that are due in the same turn fire in another order after a rest.
+            play.is_by_flow = true;
+            for _ in 0..STEPS {
+                play.step();
+            }
+            (play.end().0, play.rested)
+        });
+        assert_eq!(none, 0, "none is none");
+        rested += some;
+        let differs = awake.lines().zip(resting.lines()).find(|(a, b)| a != b);
+        assert!(awake == resting, "seed {seed}: {differs:?}");
+    }
+    assert!(rested > 1_000, "{rested}");
 }
 
 #[test]

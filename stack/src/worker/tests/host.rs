@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::super::{RingEnd, Secrets, Worker};
 use super::answer::Answer;
+use super::resting;
 use crate::config::{ConfigSpec, Interface};
 use crate::conn::record::ShortUs;
 use crate::conn::{Capacity, ConnId, Embryo, FlowKey, Found, Kind, Parked, Records};
@@ -214,6 +215,9 @@ impl<A: App> Host<A> {
         ring: RingEnd<MemoryFrame>,
     ) -> Self {
         let mut spec = plain();
+        if resting::is_everywhere() {
+            spec.rest = resting::AT_ONCE;
+        }
         change(&mut spec);
         let config = Arc::new(spec.validate().expect("a valid configuration"));
         let mut nic = MemoryNic::new(OUR_MAC.0);
