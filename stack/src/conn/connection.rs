@@ -113,6 +113,9 @@ impl Conn {
     pub(super) const HAS_ERROR: u16 = 1 << 6;
     /// We open it, and knew no link address for its destination: the answer shows one to those that follow.
     pub const SEEKS_WAY: u16 = 1 << 9;
+    /// We opened it, to where there is a next hop: its frames go where the neighbour table says, wherever answers come from. A load
+    /// balancer with direct server return answers from the link address of a server, and must see what follows.
+    pub const ASKS_WAY: u16 = 1 << 11;
     /// The application holds back what fills no segment.
     pub const CORKED: u16 = 1 << 8;
     /// The walk over connections while places are scarce has seen it: the mark of its slot is its own.
@@ -210,8 +213,8 @@ impl Conn {
     #[inline(always)]
     pub(super) const fn is_quiet(&self) -> bool {
         const HEARD: u16 = Conn::LIVE | Conn::OWNED | Conn::ANNOUNCED;
-        /// Without meaning once it is open; and the mark of a walk, which begins anew.
-        const OVER: u16 = Conn::SEEKS_WAY | Conn::MARKED;
+        /// Without meaning once it is open; what its record says too; and the mark of a walk, which begins anew.
+        const OVER: u16 = Conn::SEEKS_WAY | Conn::ASKS_WAY | Conn::MARKED;
         let mut bits = self.bits;
         bits.clear(OVER);
         !bits.has(!HEARD)

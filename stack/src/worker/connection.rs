@@ -287,7 +287,7 @@ impl<N: Nic> Core<N> {
             tcb.on_segment(segment, &mut env)
         };
         if proves_way(verdict.outcome) {
-            learn_link(&mut parts.conn.link, frame.bytes(), now);
+            learn_link(parts.conn, frame.bytes(), verdict.acked_len > 0, now);
         }
         if verdict.acked_len > 0 {
             let Parts { conn, chunks, .. } = &mut parts;
@@ -550,14 +550,26 @@ fn proves_way(outcome: Outcome) -> bool {
 /// The frame of a valid segment shows where frames of its connection go. It is copied into its place: one that is built beside
 /// it from such small pieces is read before those have reached the cache.
 #[inline(always)]
-pub(super) fn learn_link(link: &mut Option<LinkPeer>, bytes: &[u8], now: Instant) {
+pub(super) fn learn_link(conn: &mut Conn, bytes: &[u8], is_progress: bool, now: Instant) {
     let Some((_, mac)) = bytes
         .first_chunk::<12>()
         .and_then(|both| both.split_last_chunk::<6>())
     else {
         return;
     };
-    let link = link.get_or_insert(LinkPeer {
+    //~ Where we were led by the neighbour table, another source shows no way: `conn.has(Conn::ASKS_WAY)` -> `false`;
+    //~   frames_from_another_link_address_lead_no_active_open_away
+    if conn.has(Conn::ASKS_WAY)
+        && let Some(link) = &mut conn.link
+    {
+        //~ An acknowledgment of something new confirms the way that it took: `is_progress ||` -> nothing;
+        //~   answers_from_elsewhere_confirm_the_way_by_what_they_acknowledge
+        if is_progress || link.mac.0 == *mac {
+            link.heard_at = TickMs::at(now);
+        }
+        return;
+    }
+    let link = conn.link.get_or_insert(LinkPeer {
         mac: MacAddr([0; 6]),
         heard_at: TickMs(0),
     });

@@ -160,7 +160,7 @@ impl<N: Nic> Core<N> {
             return outbox.free(frame);
         };
         let has_text = meta.payload_len > 0;
-        learn_link(&mut parts.conn.link, frame.bytes(), now);
+        learn_link(parts.conn, frame.bytes(), prediction.acked_len > 0, now);
         if prediction.acked_len > 0 {
             //~ The fast path lets go of what was acknowledged; whatever_happens_the_fast_path_changes_nothing
             let_go(&mut parts, outbox, prediction.acked_len);
@@ -228,7 +228,7 @@ impl<N: Nic> Core<N> {
         let Some(prediction) = prediction else {
             return Err(frame);
         };
-        learn_link(&mut parts.conn.link, frame.bytes(), now);
+        learn_link(parts.conn, frame.bytes(), true, now);
         endpoint.counters.bump(Counter::ConnSegment);
         let id = parts.conn.id;
         parts.mark_dirty();

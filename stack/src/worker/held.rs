@@ -69,7 +69,14 @@ impl<N: Nic> Core<N> {
             return false;
         };
         let waits = match self.resolve(next_hop, now) {
-            Some(Resolution::Resolved(_) | Resolution::NoRoom) => false,
+            Some(Resolution::Resolved(mac)) => {
+                let heard_at = TickMs::at(now);
+                if let Some(conn) = self.conns.get_mut(slot) {
+                    conn.link = Some(LinkPeer { mac, heard_at });
+                }
+                false
+            }
+            Some(Resolution::NoRoom) => false,
             Some(Resolution::Waiting) => true,
             Some(Resolution::Solicit(solicit)) => {
                 self.solicit(solicit);
@@ -138,10 +145,7 @@ impl<N: Nic> Core<N> {
                 self.held.push(slot);
                 continue;
             }
-            // Worker 0 looks into its table once more; others have none.
-            if let Some(mac) = mac
-                && !self.ring.is_first()
-            {
+            if let Some(mac) = mac {
                 let heard_at = TickMs::at(now);
                 conn.link = Some(LinkPeer { mac, heard_at });
             }

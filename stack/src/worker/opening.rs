@@ -77,6 +77,17 @@ pub(super) fn tuple(key: &FlowKey) -> Tuple {
     }
 }
 
+/// [`Conn::ASKS_WAY`] for a connection that we opened, to where there is a next hop.
+#[must_use]
+pub(super) fn asks_way(key: &FlowKey, listener: u16, config: &Config) -> u16 {
+    let is_ours = listener == Open::NO_LISTENER;
+    if is_ours && config.next_hop(key.remote()).is_some() {
+        Conn::ASKS_WAY
+    } else {
+        0
+    }
+}
+
 /// A connection could not come into being; nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoRecord;
@@ -281,10 +292,11 @@ impl<F> Opening<'_, F> {
         let link = self.link(&key);
         //~ An unparked connection has its profile: -> `let profile = ProfileId::DEFAULT;`; it_outlasts_parking
         let profile = parked.profile;
+        let asks_way = asks_way(&key, parked.listener, self.config);
         let (conn, env) = self.place(opened, &key, hash, profile);
         conn.tcb = Tcb::unpark(params, &tcb, &env);
         // A connection parks only once an application has taken it over.
-        conn.set(Conn::OWNED | Conn::ANNOUNCED);
+        conn.set(Conn::OWNED | Conn::ANNOUNCED | asks_way);
         conn.link = link;
         if parked.flags.is_work_due() {
             //~ A remembered close or shutdown is done on unparking;
@@ -334,9 +346,10 @@ impl<F> Opening<'_, F> {
         let opened = self.opened(slot, &key, inserted.ok(), Some(local))?;
         let offset = self.isn.timestamp_offset_ms(tuple(&key));
         let params = self.params(&key, iss, offset, profile);
+        let asks_way = asks_way(&key, Open::NO_LISTENER, self.config);
         let (conn, mut env) = self.place(opened, &key, hash, profile);
         conn.tcb.open_actively(&params, &mut env);
-        conn.set(Conn::OWNED);
+        conn.set(Conn::OWNED | asks_way);
         if link.is_none() {
             conn.set(Conn::SEEKS_WAY);
         }

@@ -14,7 +14,7 @@ use crate::nic::Nic;
 use crate::tcp::env::{Env, TcpCounters};
 use crate::time::Instant;
 use crate::worker::app::App;
-use crate::worker::opening::default_peer_mss;
+use crate::worker::opening::{asks_way, default_peer_mss};
 
 impl<N: Nic> Core<N> {
     /// The last stage of a turn: connections that have nothing to do rest, where they don't park before they would
@@ -156,7 +156,8 @@ impl Endpoint {
             path_epoch: resting.path_epoch,
         });
         conn.tcb.resume(&resting.tcb, default_peer_mss(&key), &env);
-        conn.set(Conn::OWNED | Conn::ANNOUNCED);
+        let listener = self.table.open(found)?.listener;
+        conn.set(Conn::OWNED | Conn::ANNOUNCED | asks_way(&key, listener, &self.config));
         conn.link = Some(resting.link);
         Some(())
     }

@@ -7,6 +7,7 @@ use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4, icmpv6};
 
 use super::host::{Flow, Host, LINK, OPEN, OUR_MAC, OUR_V4, OUR_V6, PEER_MAC, PEER_V4, PEER_V6};
 use super::neighbors::{advertisement_of_peer, arp_frame, arp_reply, arp_request, solicitation};
+use crate::conn::{Kind, TickMs};
 use crate::counters::Counter;
 use crate::path::Destination;
 use crate::sim::puppet::Puppet;
@@ -151,12 +152,79 @@ fn a_blind_syn_does_not_redirect_an_active_open() {
     // Simultaneous open (MUST-10): the answer goes to where the peer is known to be.
     host.flow.link = LINK;
     host.expect(syn_ack().seq(0).ack(1)).silent();
-    // A host that acknowledges our SYN has proved to be on the path.
+    // Nor does an acknowledgment from there: where our frames go is the neighbour table's to say.
     host.flow.link.src = elsewhere;
     host.inject(ack().seq(1).ack(1)).silent();
+    host.flow.link = LINK;
     let conn = host.conn();
     let _ = host.act(|_, cx| cx.send_bytes(conn, b"x"));
     host.expect(data(1).seq(1).ack(1));
+}
+
+/// A load balancer with direct server return: its address is the neighbour's, the answers come from the servers behind it.
+#[test]
+fn frames_from_another_link_address_lead_no_active_open_away() {
+    let elsewhere = MacAddr([2, 0, 0, 0, 0, 77]);
+    let mut host = Host::probing(|_| {});
+    host.inject_bytes(&arp_request()).next_reply();
+    // The second one goes where the first went, without a question.
+    for port in [50_000, 50_001] {
+        let ends = ((PEER_V4, 9_000).into(), (OUR_V4, port).into());
+        host.on(Flow::between(ends.0, ends.1));
+        connecting(&mut host, (PEER_V4, 9_000).into(), port);
+        host.expect(syn().seq(0));
+        host.flow.link.src = elsewhere;
+        host.inject(syn_ack().seq(0).ack(1).mss(1460));
+        host.flow.link = LINK;
+        host.expect(ack().seq(1).ack(1));
+        host.flow.link.src = elsewhere;
+        host.inject(data(1).seq(1).ack(1));
+        host.flow.link = LINK;
+        host.wait_ms(41).expect(ack().seq(1).ack(2));
+    }
+    // And so it does when it was parked meanwhile.
+    host.wait_ms(1_100).wait_ms(300);
+    assert_eq!(host.kind(), Some(Kind::Parked));
+    host.flow.link.src = elsewhere;
+    host.inject(data(1).seq(2).ack(1));
+    host.flow.link = LINK;
+    host.wait_ms(41).expect(ack().seq(1).ack(3));
+}
+
+#[test]
+fn answers_from_elsewhere_confirm_the_way_by_what_they_acknowledge() {
+    let elsewhere = MacAddr([2, 0, 0, 0, 0, 77]);
+    let mut host = busy();
+    host.inject_bytes(&arp_request()).next_reply();
+    host.on(Flow::between(
+        (PEER_V4, 9_000).into(),
+        (OUR_V4, 50_000).into(),
+    ));
+    connecting(&mut host, (PEER_V4, 9_000).into(), 50_000);
+    host.expect(syn().seq(0));
+    host.inject(syn_ack().seq(0).ack(1).mss(1460))
+        .expect(ack().seq(1).ack(1));
+    let conn = host.conn();
+    host.wait_ms(12_000).drop_arp();
+    let sent = host.act(|_, cx| cx.send_bytes(conn, b"x"));
+    assert_eq!(sent, Ok(1));
+    host.expect(data(1).seq(1).ack(1));
+    let heard_at = |host: &mut Host<Puppet>| {
+        let core = &host.worker().core;
+        let conn = core.slot_named(conn).and_then(|slot| core.conns.get(slot));
+        conn.and_then(|conn| conn.link).expect("known").heard_at
+    };
+    host.flow.link.src = elsewhere;
+    let before = heard_at(&mut host);
+    host.inject(ack().seq(1).ack(1));
+    assert_eq!(heard_at(&mut host), before, "it acknowledges nothing new");
+    // More is sent then, so that the connection stays awake.
+    let sent = host.act(|_, cx| cx.send_bytes(conn, b"y"));
+    assert_eq!(sent, Ok(1));
+    host.inject(ack().seq(1).ack(2));
+    host.flow.link = LINK;
+    host.expect(data(1).seq(2).ack(1));
+    assert_eq!(heard_at(&mut host), TickMs::at(host.now));
 }
 
 /// "Too big" about this frame of ours: the next link carries so much.
