@@ -5,6 +5,7 @@
 use stack::app::CloseReason;
 use stack::app::ConnId;
 use stack::app::{App, Cx};
+use stack::local::listener::ListenerId;
 use stack::nic::Nic;
 
 use crate::ConnState;
@@ -35,7 +36,9 @@ impl Side {
 impl App for Side {
     type Conn = ConnState;
 
-    const ACCEPTS_ALL: bool = true;
+    fn accepts_all(&self, _: ListenerId) -> bool {
+        true
+    }
 
     fn on_open<N: Nic>(&mut self, _: &mut Cx<'_, N, Self::Conn>, _: ConnId, _: &mut ConnState) {
         match self {

@@ -226,11 +226,12 @@ impl Services {
 impl App for Services {
     type Conn = Conn;
 
-    fn on_accept_ready<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, listener: ListenerId) {
-        if self.service_of(listener) != Some(Service::NoAccept) {
-            while cx.accept(listener).is_some() {}
-        }
+    fn accepts_all(&self, listener: ListenerId) -> bool {
+        self.service_of(listener) != Some(Service::NoAccept)
     }
+
+    /// Of [`Service::NoAccept`], which leaves them there.
+    fn on_accept_ready<N: Nic>(&mut self, _: &mut Cx<'_, N, Self::Conn>, _: ListenerId) {}
 
     fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>, conn: ConnId, state: &mut Conn) {
         // A cookie can come back in the very first turn.

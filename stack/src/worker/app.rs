@@ -35,9 +35,12 @@ pub trait App: Sized + Send {
     /// of the price of an idle connection.
     type Conn: Default + Send;
 
-    /// Whether each connection of a listener is accepted as soon as it is established, without [`App::on_accept_ready`]: what that
+    /// Whether each connection of this listener is accepted as soon as it is established, without [`App::on_accept_ready`]: what that
     /// does as it is, for less.
-    const ACCEPTS_ALL: bool = false;
+    fn accepts_all(&self, listener: ListenerId) -> bool {
+        let _ = listener;
+        false
+    }
 
     /// Once, in the first turn of the worker, before the first [`App::on_tick`]: for connecting.
     fn on_start<N: Nic>(&mut self, cx: &mut Cx<'_, N, Self::Conn>) {

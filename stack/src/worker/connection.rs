@@ -409,13 +409,14 @@ impl<N: Nic> Core<N> {
             //~ The first connection to a destination finds its link address for those that follow;
             //~   the_answer_to_a_first_syn_shows_the_way_to_later_ones
             self.confirm_path(slot);
-        } else if !conn.has(Conn::OWNED) {
-            if A::ACCEPTS_ALL {
-                //~ A connection that is accepted as it opens is the app's; accepting_all_is_what_the_default_does
-                conn.set(Conn::OWNED);
-            } else if let Some(listener) = self.endpoint.table.opener(conn.found) {
+        } else if !conn.has(Conn::OWNED)
+            && let Some(listener) = self.endpoint.table.opener(conn.found)
+        {
+            if !hosted.app.accepts_all(listener) {
                 return self.offer(hosted, listener, Established { id, slot }, now);
             }
+            //~ A connection that is accepted as it opens is the app's; accepting_all_is_what_the_default_does
+            conn.set(Conn::OWNED);
         }
         self.opened_at_once(hosted, slot, id, now);
     }

@@ -231,7 +231,9 @@ struct Taker<const IS_ASKED: bool> {
 impl<const IS_ASKED: bool> App for Taker<IS_ASKED> {
     type Conn = u32;
 
-    const ACCEPTS_ALL: bool = !IS_ASKED;
+    fn accepts_all(&self, _: ListenerId) -> bool {
+        !IS_ASKED
+    }
 
     fn on_open<N: Nic>(&mut self, cx: &mut Cx<'_, N, u32>, conn: ConnId, state: &mut u32) {
         let info = cx.info(conn).expect("open");
