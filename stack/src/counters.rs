@@ -290,6 +290,9 @@ counters! {
     Event TxCutSegments "tx_cut_segments",
     /// Frames from us that found no room in the outbox.
     Event TxNoRoom "tx_no_room",
+    /// Segments of connections that we opened, in frames from another link-layer address than ours go to: direct server return, or
+    /// two hosts with one address.
+    Event ConnFromElsewhere "conn_from_elsewhere",
     /// Neighbours that were found at another link-layer address: the old one kept silent, the new one answered.
     Event NeighborMoved "neighbor_moved",
     /// The same, as heard from worker 0.

@@ -56,6 +56,7 @@ mod time_wait;
 mod timers;
 mod token_bucket;
 mod waiting;
+mod way;
 
 use std::sync::Arc;
 

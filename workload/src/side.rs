@@ -4,8 +4,7 @@
 
 use stack::app::CloseReason;
 use stack::app::ConnId;
-use stack::app::{App, Cx};
-use stack::local::listener::ListenerId;
+use stack::app::{App, Cx, ListenerId};
 use stack::nic::Nic;
 
 use crate::ConnState;

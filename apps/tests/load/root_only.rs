@@ -485,6 +485,29 @@ fn a_target_that_moves_to_another_link_layer_address_is_found_and_named() {
     assert_account(&result);
 }
 
+/// As behind a load balancer with direct server return: answers from elsewhere, which the kernel's ARP does not name.
+#[test]
+#[ignore = "needs root"]
+fn frames_from_another_link_layer_address_are_named_and_lead_none_away() {
+    let server = "nft -f - <<'N'
+table netdev t {
+    chain c {
+        type filter hook egress device syncline0 priority 0;
+        ether type ip ether saddr set 02:00:00:00:77:02
+    }
+}
+N
+        exec python3 -m http.server 8080 >/dev/null 2>&1";
+    let words = ["http://198.18.0.1:8080/", "-R", "20", "-d", "2s"];
+    let (result, status, said) = load(&[&words[..], &["--with", server], &TAP].concat());
+    assert_eq!(status, 0, "{said}");
+    // Each is answered at its first SYN.
+    assert_eq!(number(&result, "/operations/completed"), 40, "{said}");
+    let elsewhere = number(&result, "/counters/conn_from_elsewhere");
+    assert!(elsewhere >= 3 * 40, "{result:#}");
+    assert_account(&result);
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_signal_ends_it_with_the_result_so_far() {

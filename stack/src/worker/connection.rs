@@ -10,8 +10,8 @@ use super::callbacks::Hosted;
 use super::classify::Meta;
 use super::endpoint::EndpointVerdict;
 use super::settling::{is_unheard, settle_unheard};
-use crate::conn::connections::{Conn, LinkPeer, Parts, Slot};
-use crate::conn::{ConnId, Found, TickMs};
+use crate::conn::connections::{Conn, Parts, Slot};
+use crate::conn::{ConnId, Found};
 use crate::counters::{Counter, Counters};
 use crate::local::listener::ListenerId;
 use crate::nic::{Frame, Nic, PoolClass};
@@ -26,13 +26,13 @@ use crate::tcp::segment::Segment;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::verdict::{CloseReason, Events, Outcome, Payload, Reply};
 use crate::time::Instant;
-use crate::wire::ethernet::MacAddr;
 use crate::wire::tcp::Flags;
 use crate::wire::vlan::VlanId;
 use crate::worker::accept_queue::Established;
 use crate::worker::app::App;
 use crate::worker::opening::{NoRecord, Opening};
 use crate::worker::outbox::Outbox;
+use crate::worker::way::learn_link;
 
 impl<N: Nic> Core<N> {
     /// A segment for which the endpoint found more than an answer.
@@ -287,7 +287,9 @@ impl<N: Nic> Core<N> {
             tcb.on_segment(segment, &mut env)
         };
         if proves_way(verdict.outcome) {
-            learn_link(parts.conn, frame.bytes(), verdict.acked_len > 0, now);
+            let is_progress = verdict.acked_len > 0;
+            let way = learn_link(parts.conn, frame.bytes(), is_progress, now);
+            endpoint.count_way(way);
         }
         if verdict.acked_len > 0 {
             let Parts { conn, chunks, .. } = &mut parts;
@@ -546,36 +548,6 @@ fn proves_way(outcome: Outcome) -> bool {
             | Outcome::Handshake
             | Outcome::WindowProbe
     )
-}
-
-/// The frame of a valid segment shows where frames of its connection go. It is copied into its place: one that is built beside
-/// it from such small pieces is read before those have reached the cache.
-#[inline(always)]
-pub(super) fn learn_link(conn: &mut Conn, bytes: &[u8], is_progress: bool, now: Instant) {
-    let Some((_, mac)) = bytes
-        .first_chunk::<12>()
-        .and_then(|both| both.split_last_chunk::<6>())
-    else {
-        return;
-    };
-    //~ Where we were led by the neighbour table, another source shows no way: `conn.has(Conn::ASKS_WAY)` -> `false`;
-    //~   frames_from_another_link_address_lead_no_active_open_away
-    if conn.has(Conn::ASKS_WAY)
-        && let Some(link) = &mut conn.link
-    {
-        //~ An acknowledgment of something new confirms the way that it took: `is_progress ||` -> nothing;
-        //~   answers_from_elsewhere_confirm_the_way_by_what_they_acknowledge
-        if is_progress || link.mac.0 == *mac {
-            link.heard_at = TickMs::at(now);
-        }
-        return;
-    }
-    let link = conn.link.get_or_insert(LinkPeer {
-        mac: MacAddr([0; 6]),
-        heard_at: TickMs(0),
-    });
-    link.mac.0 = *mac;
-    link.heard_at = TickMs::at(now);
 }
 
 /// Where the payload starts in the frame.

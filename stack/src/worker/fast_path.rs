@@ -7,8 +7,9 @@
 use super::Core;
 use super::callbacks::Hosted;
 use super::classify::Meta;
-use super::connection::{learn_link, payload_offset};
+use super::connection::payload_offset;
 use super::settling::{is_unheard, settle_unheard};
+use super::way::learn_link;
 use crate::config::FastPath;
 use crate::conn::connections::{Conn, Parts, Slot};
 use crate::counters::Counter;
@@ -160,7 +161,9 @@ impl<N: Nic> Core<N> {
             return outbox.free(frame);
         };
         let has_text = meta.payload_len > 0;
-        learn_link(parts.conn, frame.bytes(), prediction.acked_len > 0, now);
+        let is_progress = prediction.acked_len > 0;
+        let way = learn_link(parts.conn, frame.bytes(), is_progress, now);
+        endpoint.count_way(way);
         if prediction.acked_len > 0 {
             //~ The fast path lets go of what was acknowledged; whatever_happens_the_fast_path_changes_nothing
             let_go(&mut parts, outbox, prediction.acked_len);
@@ -228,7 +231,8 @@ impl<N: Nic> Core<N> {
         let Some(prediction) = prediction else {
             return Err(frame);
         };
-        learn_link(parts.conn, frame.bytes(), true, now);
+        let way = learn_link(parts.conn, frame.bytes(), true, now);
+        endpoint.count_way(way);
         endpoint.counters.bump(Counter::ConnSegment);
         let id = parts.conn.id;
         parts.mark_dirty();

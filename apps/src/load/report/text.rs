@@ -145,6 +145,13 @@ impl LoadReport {
                 counted(moved, "neighbour")
             )?;
         }
+        if let Some(&segments) = self.counters.get(Counter::ConnFromElsewhere.name()) {
+            writeln!(
+                f,
+                "  neighbours   {} came from another link-layer address than the one that frames go to: direct server return, or two hosts with one address",
+                counted(segments, "segment")
+            )?;
+        }
         if let Some(resets) = self.useless_resets() {
             writeln!(f, "  resets       {resets}")?;
         }

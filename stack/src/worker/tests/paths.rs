@@ -182,6 +182,7 @@ fn frames_from_another_link_address_lead_no_active_open_away() {
         host.flow.link = LINK;
         host.wait_ms(41).expect(ack().seq(1).ack(2));
     }
+    assert_eq!(host.count(Counter::ConnFromElsewhere), 4);
     // And so it does when it was parked meanwhile.
     host.wait_ms(1_100).wait_ms(300);
     assert_eq!(host.kind(), Some(Kind::Parked));
