@@ -150,7 +150,7 @@ fn answered_by_resets(kind: &str) -> Output {
     .spawn()
     .expect("it starts");
     wait_for(|| run("ip -o link show up || true").contains("dtap0"));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/load/rst_flood.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/rst_flood.py");
     let words = [script, "dtap0", "80", kind, "20", "/dev/null"];
     let _resets = Beside::start(Command::new("python3").args(words));
     flooder.wait_with_output().expect("it ends")
@@ -219,7 +219,7 @@ fn the_probe_passes_a_mitigator_that_waits_for_a_reset() {
         .spawn()
         .expect("it starts");
         wait_for(|| run("ip -o link show up || true").contains("dtap0"));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/flood/safe_reset.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/safe_reset.py");
         let _mitigator = Beside::start(Command::new("python3").args([script, "dtap0", "80"]));
         let report = result(&flooder.wait_with_output().expect("it ends"), 0);
         assert!(success(&report, "flood") >= 0.99, "{report}");

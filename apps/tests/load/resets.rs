@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::root_only::{Folder, TAP};
 use crate::{assert_account, number, result, syncline};
 
-const RESETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/load/rst_flood.py");
+const RESETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/rst_flood.py");
 /// RSTs for every segment of the client.
 const EACH: &str = "20";
 

@@ -8,17 +8,10 @@ import struct
 import subprocess
 import sys
 
+from answer import answer
+
 interface, port = sys.argv[1], int(sys.argv[2])
 WRONG = 12345
-
-
-def folded(data):
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total >> 16) + (total & 0xFFFF)
-    return ~total & 0xFFFF
 
 
 rules = subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -44,12 +37,8 @@ while True:
     seq = struct.unpack("!I", tcp[4:8])[0]
     if tcp[13] == 0x02:
         ack = (seq + 1 + WRONG) & 0xFFFFFFFF
-        answer = tcp[2:4] + tcp[0:2] + struct.pack("!IIBBHHH", 777, ack, 0x50, 0x12, 1000, 0, 0)
-        pseudo = ip[16:20] + ip[12:16] + struct.pack("!BBH", 0, 6, 20)
-        answer = answer[:16] + struct.pack("!H", folded(pseudo + answer)) + answer[18:]
-        header = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0x4000, 64, 6, 0) + ip[16:20] + ip[12:16]
-        header = header[:10] + struct.pack("!H", folded(header)) + header[12:]
-        tap.send(frame[6:12] + frame[0:6] + frame[12:14] + header + answer + b"\0" * 6)
+        (its_port,) = struct.unpack("!H", tcp[0:2])
+        tap.send(answer(frame, (port, its_port), 777, ack, 0x12, window=1000))
     elif tcp[13] == 0x04:
         known.add(source)
         address = ".".join(map(str, source[0]))

@@ -13,6 +13,8 @@ import socket
 import struct
 import sys
 
+from answer import answer
+
 interface, port, kind, each, path = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5]
 SYN, RST, ACK = 0x02, 0x04, 0x10
 # In the window of every client here, and further than what a server sends in one reply: it never becomes the exact number.
@@ -20,26 +22,11 @@ IN_WINDOW = (4096, 8192)
 sent = {"exact": 0, "in_window": 0, "to_syn": 0, "unknown_tuple": 0}
 
 
-def folded(data):
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total >> 16) + (total & 0xFFFF)
-    return ~total & 0xFFFF
-
-
 def reset(frame, to_port, seq, ack, what):
     """To the sender of `frame`, as if from the address and port that it wrote to."""
-    source, target = frame[30:34], frame[26:30]
     flags = RST | (0 if ack is None else ACK)
-    tcp = struct.pack("!HHIIBBHHH", port, to_port, seq & 0xFFFFFFFF, (ack or 0) & 0xFFFFFFFF, 0x50, flags, 0, 0, 0)
-    pseudo = source + target + struct.pack("!BBH", 0, 6, 20)
-    tcp = tcp[:16] + struct.pack("!H", folded(pseudo + tcp)) + tcp[18:]
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0x4000, 64, 6, 0) + source + target
-    ip = ip[:10] + struct.pack("!H", folded(ip)) + ip[12:]
     try:
-        tap.send(frame[6:12] + frame[0:6] + b"\x08\x00" + ip + tcp + b"\0" * 6)
+        tap.send(answer(frame, (port, to_port), seq, ack or 0, flags))
     except OSError:
         # The queue of the tap is full.
         return
