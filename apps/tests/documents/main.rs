@@ -122,7 +122,7 @@ fn of_kind(kind: Kind) -> Vec<Shown> {
 
 /// The words of a line (none is quoted for a space in it), with the values of these flags replaced, or added where they are missing.
 fn shortened(text: &str, flags: &[(&str, &str)]) -> Vec<String> {
-    // As a shell takes it apart: what stands in quotes is one word.
+    // Words as a shell splits them: a quoted text is one word.
     let (mut words, mut is_quoted) = (vec![String::new()], false);
     for character in text.chars() {
         match (character, words.last_mut()) {
