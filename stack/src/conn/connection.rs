@@ -203,7 +203,7 @@ impl Conn {
         self.bits.take(bit)
     }
 
-    /// Nothing stands in this place any more.
+    /// Frees the place: it holds no connection.
     #[inline(always)]
     pub(super) const fn end(&mut self) {
         self.bits = Bits::NONE;
@@ -211,16 +211,12 @@ impl Conn {
 
     /// Whether its app has heard of it and of all that happened to it, and nothing else is due for it either.
     #[inline(always)]
-    pub(super) const fn is_quiet(&self) -> bool {
-        const HEARD: u16 = Conn::LIVE | Conn::OWNED | Conn::ANNOUNCED;
+    pub(super) fn is_quiet(&self) -> bool {
         /// Without meaning once it is open; what its record says too; and the mark of a walk, which begins anew.
         const OVER: u16 = Conn::SEEKS_WAY | Conn::ASKS_WAY | Conn::MARKED;
         let mut bits = self.bits;
         bits.clear(OVER);
-        !bits.has(!HEARD)
-            && self.bits.has(Self::LIVE)
-            && self.bits.has(Self::OWNED)
-            && self.bits.has(Self::ANNOUNCED)
+        bits == Bits::only(Self::LIVE | Self::OWNED | Self::ANNOUNCED)
     }
 
     /// Starts loading all but the cold part's end.

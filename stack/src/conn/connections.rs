@@ -225,11 +225,12 @@ impl<F> Connections<F> {
         &self.conns
     }
 
-    /// Starts loading what a segment of the connection in this slot touches.
+    /// Starts loading what a segment of the connection in this slot touches, which may be a place at rest.
     #[inline(always)]
     pub fn prefetch(&self, slot: Slot) {
-        if let Some(conn) = self.place(slot) {
-            conn.prefetch();
+        match self.place(slot) {
+            Some(conn) => conn.prefetch(),
+            None => self.prefetch_resting(slot),
         }
     }
 

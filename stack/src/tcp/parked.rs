@@ -157,9 +157,14 @@ impl Tcb {
     /// 49 days.
     #[must_use]
     pub fn idle_ms(&self, now: Instant) -> u32 {
-        let since = |then_ms: u32| ms(now).wrapping_sub(then_ms);
-        since(self.sent_ms).min(since(self.heard_ms))
+        idle_ms(self.sent_ms, self.heard_ms, now)
     }
+}
+
+/// [`Tcb::idle_ms`], by the two times that it goes by, in milliseconds.
+pub(super) fn idle_ms(sent_ms: u32, heard_ms: u32, now: Instant) -> u32 {
+    let since = |then_ms: u32| ms(now).wrapping_sub(then_ms);
+    since(sent_ms).min(since(heard_ms))
 }
 
 /// The numbers that a parked connection keeps for judging segments. SND.UNA equals SND.NXT.

@@ -3,17 +3,15 @@
 //! It must never forget anything by which the connection decides later: [`Tcb::resume`] gives back the same connection, unlike
 //! `parked`, which keeps less. A connection that would lose something stays as it is.
 
-use super::ack::AckPolicy;
 use super::black_hole::BlackHole;
 use super::congestion::Congestion;
-use super::deadline::Deadline;
 use super::env::Env;
 use super::keepalive::Keepalive;
-use super::retransmit::{Overdue, TimerMode};
-use super::rtt::{Rto, RttEstimator, RttTimer};
+use super::parked;
+use super::retransmit::Overdue;
+use super::rtt::{Rto, RttEstimator};
 use super::state::State;
-use super::tcb::{OpenParams, Tcb};
-use super::timestamps::TimestampState;
+use super::tcb::{OpenParams, Tcb, Terms};
 use super::verdict::IcmpErrorKind;
 use super::window::{ReceiveWindow, SendWindow};
 use crate::bits::Bits;
@@ -52,12 +50,10 @@ pub struct RestTcb {
 }
 
 impl RestTcb {
-    /// Milliseconds since data was last sent for the first time or the peer was last heard, whichever is later; modulo
-    /// 49 days.
+    /// As [`Tcb::idle_ms`].
     #[must_use]
     pub fn idle_ms(&self, now: Instant) -> u32 {
-        let since = |then_ms: u32| super::tcb::ms(now).wrapping_sub(then_ms);
-        since(self.sent_ms).min(since(self.heard_ms))
+        parked::idle_ms(self.sent_ms, self.heard_ms, now)
     }
 }
 
@@ -164,52 +160,6 @@ impl Tcb {
     /// `default_peer_mss` is that of its family ([`OpenParams::default_peer_mss`]).
     pub fn resume(&mut self, rest: &RestTcb, default_peer_mss: u16, env: &Env<'_>) {
         let rcv_buf = env.settings.profile.rcv_buf;
-        // Named without `..`, so that no field can be forgotten.
-        let Self {
-            snd_una,
-            snd_nxt,
-            rtx_nxt,
-            snd_sml,
-            snd_wnd,
-            rcv,
-            ts,
-            rto,
-            congestion,
-            sent_ms,
-            rtx_timer,
-            ack_timer,
-            rtt_timer,
-            heard_ms,
-            mss,
-            bits,
-            ack,
-            state,
-            scales,
-            expiries,
-            timer_mode,
-            has_ranges,
-            cold,
-        } = self;
-        (*snd_una, *snd_nxt, *rtx_nxt) = (rest.snd_nxt, rest.snd_nxt, rest.snd_nxt);
-        // Nothing small is in flight.
-        *snd_sml = rest.snd_nxt;
-        *snd_wnd = rest.snd_wnd;
-        *rcv = ReceiveWindow::resume(rest.rcv_nxt, rest.rcv_wnd, rcv_buf);
-        *ts = TimestampState {
-            recent: rest.ts_recent,
-            offset: rest.ts_offset,
-            last_ack_sent: rest.rcv_nxt,
-        };
-        (*rto, *congestion) = (rest.rto, rest.congestion);
-        (*sent_ms, *heard_ms) = (rest.sent_ms, rest.heard_ms);
-        (*rtx_timer, *ack_timer) = (Deadline::OFF, Deadline::OFF);
-        *rtt_timer = RttTimer::default();
-        (*mss, *bits, *scales) = (rest.mss, rest.bits, rest.scales);
-        *ack = AckPolicy::default();
-        *state = State::Established; // no arrow of the diagram: it never left
-        *expiries = 0;
-        *timer_mode = TimerMode::Retransmit;
-        *has_ranges = false;
         let params = OpenParams {
             iss: rest.iss,
             timestamp_offset: rest.ts_offset,
@@ -218,7 +168,23 @@ impl Tcb {
             default_peer_mss,
             rcv_buf,
         };
-        cold.begin(&params, rest.peer_mss);
+        let terms = Terms {
+            bits: rest.bits,
+            scales: rest.scales,
+            peer_mss: rest.peer_mss,
+            mss: rest.mss,
+        };
+        self.begin_on(&params, &terms, env);
+        self.state = State::Established; // no arrow of the diagram: it never left
+        (self.snd_una, self.snd_nxt, self.rtx_nxt) = (rest.snd_nxt, rest.snd_nxt, rest.snd_nxt);
+        // Nothing small is in flight.
+        self.snd_sml = rest.snd_nxt;
+        self.snd_wnd = rest.snd_wnd;
+        self.rcv = ReceiveWindow::resume(rest.rcv_nxt, rest.rcv_wnd, rcv_buf);
+        (self.ts.recent, self.ts.last_ack_sent) = (rest.ts_recent, rest.rcv_nxt);
+        (self.rto, self.congestion) = (rest.rto, rest.congestion);
+        (self.sent_ms, self.heard_ms) = (rest.sent_ms, rest.heard_ms);
+        let cold = &mut self.cold;
         cold.irs = rest.irs;
         cold.rtt = rest.rtt;
         cold.ts_recent_s = rest.ts_recent_s;

@@ -138,7 +138,7 @@ impl Cold {
 
     /// As [`Tcb::begin`].
     #[inline(always)]
-    pub(super) fn begin(&mut self, of: &OpenParams, said_mss: u16) {
+    fn begin(&mut self, of: &OpenParams, said_mss: u16) {
         let Self {
             params,
             irs,

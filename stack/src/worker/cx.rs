@@ -249,7 +249,6 @@ impl<N: Nic, S> Cx<'_, N, S> {
         for &conn in conns {
             if let Some(slot) = endpoint.table.slot_of(conn) {
                 open.prefetch(slot);
-                open.prefetch_resting(slot);
             }
         }
     }

@@ -65,17 +65,20 @@ fn connecting(host: &mut Host<Puppet>, remote: SocketAddr, local_port: u16) {
         .expect("connects");
 }
 
+/// Sends the SYN of a connection from this port to the peer's 9,000, whose link address is known.
+fn asks(host: &mut Host<Puppet>, local_port: u16) {
+    let remote = (PEER_V4, 9_000).into();
+    host.on(Flow::between(remote, (OUR_V4, local_port).into()));
+    connecting(host, remote, local_port);
+    host.expect(syn().seq(0));
+}
+
 /// RFC 1122 §3.2.2: the protocol that the quote names is the one that hears of the error.
 #[test]
 fn an_error_about_a_udp_datagram_never_touches_tcp() {
     let mut host = Host::probing(|_| {});
     host.inject_bytes(&arp_request()).next_reply();
-    host.on(Flow::between(
-        (PEER_V4, 9_000).into(),
-        (OUR_V4, 50_000).into(),
-    ));
-    connecting(&mut host, (PEER_V4, 9_000).into(), 50_000);
-    host.expect(syn().seq(0));
+    asks(&mut host, 50_000);
     // Behind the ports a datagram has its length and checksum: here they are the SYN's own number.
     let mut quote = udp_quote(host.flow);
     let iss = host.flow.our_iss.expect("sent").0.to_be_bytes();
@@ -141,12 +144,7 @@ fn a_blind_syn_does_not_redirect_an_active_open() {
     let elsewhere = MacAddr([2, 0, 0, 0, 0, 77]);
     let mut host = Host::probing(|_| {});
     host.inject_bytes(&arp_request()).next_reply();
-    host.on(Flow::between(
-        (PEER_V4, 9_000).into(),
-        (OUR_V4, 50_000).into(),
-    ));
-    connecting(&mut host, (PEER_V4, 9_000).into(), 50_000);
-    host.expect(syn().seq(0));
+    asks(&mut host, 50_000);
     host.flow.link.src = elsewhere;
     host.inject(syn().seq(0)).counted(Counter::ConnSegment);
     // Simultaneous open (MUST-10): the answer goes to where the peer is known to be.
@@ -169,10 +167,7 @@ fn frames_from_another_link_address_lead_no_active_open_away() {
     host.inject_bytes(&arp_request()).next_reply();
     // The second one goes where the first went, without a question.
     for port in [50_000, 50_001] {
-        let ends = ((PEER_V4, 9_000).into(), (OUR_V4, port).into());
-        host.on(Flow::between(ends.0, ends.1));
-        connecting(&mut host, (PEER_V4, 9_000).into(), port);
-        host.expect(syn().seq(0));
+        asks(&mut host, port);
         host.flow.link.src = elsewhere;
         host.inject(syn_ack().seq(0).ack(1).mss(1460));
         host.flow.link = LINK;
@@ -197,12 +192,7 @@ fn answers_from_elsewhere_confirm_the_way_by_what_they_acknowledge() {
     let elsewhere = MacAddr([2, 0, 0, 0, 0, 77]);
     let mut host = busy();
     host.inject_bytes(&arp_request()).next_reply();
-    host.on(Flow::between(
-        (PEER_V4, 9_000).into(),
-        (OUR_V4, 50_000).into(),
-    ));
-    connecting(&mut host, (PEER_V4, 9_000).into(), 50_000);
-    host.expect(syn().seq(0));
+    asks(&mut host, 50_000);
     host.inject(syn_ack().seq(0).ack(1).mss(1460))
         .expect(ack().seq(1).ack(1));
     let conn = host.conn();

@@ -129,7 +129,11 @@ fn commands_reach_it() {
 fn it_is_seen_as_it_is() {
     let (mut host, conn) = one();
     let resting = host.act(|_, cx| (cx.info(conn), cx.unread_len(conn), cx.next_conn(0).0));
-    assert_eq!(host.awake_and_resting(), (0, 1), "looking wakes nobody");
+    assert_eq!(
+        host.awake_and_resting(),
+        (0, 1),
+        "a look wakes no connection"
+    );
     host.inject(ack().seq(1).ack(1));
     let awake = host.act(|_, cx| (cx.info(conn), cx.unread_len(conn), cx.next_conn(0).0));
     assert_eq!(resting, awake);
