@@ -71,13 +71,13 @@ impl Companion {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        let (told, ended) = mpsc::channel();
+        let (statuses, ended) = mpsc::channel();
         if let Some(stdout) = keeper.stdout.take() {
             // Ends with the keeper.
             std::thread::spawn(move || {
                 let lines = BufReader::new(stdout).lines().map_while(Result::ok);
                 for status in lines.filter_map(|line| line.parse().ok()) {
-                    let _ = told.send(status);
+                    let _ = statuses.send(status);
                 }
             });
         }

@@ -89,11 +89,11 @@ fn start(command: &str) -> Result<Pid, Failure> {
 /// Becomes true when stdin has ended: the run has, or it was killed.
 fn watch_stdin() -> Arc<AtomicBool> {
     let is_over = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&is_over);
+    let flag = Arc::clone(&is_over);
     std::thread::spawn(move || {
         let mut byte = [0];
         while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
-        told.store(true, Ordering::Relaxed);
+        flag.store(true, Ordering::Relaxed);
     });
     is_over
 }
