@@ -34,8 +34,11 @@ pub enum Conversation {
     Connect,
     /// The same with every segment alone: 11 packets, the client closes first.
     ConnectPlain,
-    /// One byte there and back over established connections chosen at random.
+    /// One byte there and back over established connections chosen at random; a reply is acknowledged by the next request on its
+    /// connection, or alone after the default delay.
     Request,
+    /// The same with every reply acknowledged at once, by a segment of its own.
+    RequestPlain,
 }
 
 /// One of the two workers.
@@ -169,7 +172,7 @@ fn capacity(spec: &ConversationSpec) -> Capacity {
         Family::V6 => Records { v4: 0, v6: n },
     };
     let under_way = spec.concurrency + SLACK;
-    let is_request = spec.scenario == Conversation::Request;
+    let is_request = shape(spec.scenario).is_none();
     Capacity {
         embryos: records(under_way),
         open: records(under_way.max(if is_request { spec.connections } else { 0 })),
@@ -199,7 +202,10 @@ fn config(
     config.tcp.profile.rcv_buf = RCV_BUF;
     // Each message is whole, and should not wait for an acknowledgment.
     config.tcp.profile.nagle = false;
-    if spec.scenario == Conversation::ConnectPlain {
+    if matches!(
+        spec.scenario,
+        Conversation::ConnectPlain | Conversation::RequestPlain
+    ) {
         config.tcp.profile.ack_delay = Duration::ZERO;
     }
     change(&mut config);
@@ -230,10 +236,6 @@ fn client_config(spec: &ConversationSpec) -> Config {
         let address_bits = if sources.is_ipv4() { 32 } else { 128 };
         let sources = LocalPrefix::new(sources, address_bits - SOURCE_BITS);
         config.prefixes = vec![sources.expect("a prefix")];
-        if spec.scenario == Conversation::Request {
-            // After a reply the client has nothing to say that its ACK could ride on.
-            config.tcp.profile.ack_delay = Duration::ZERO;
-        }
     })
 }
 
@@ -276,7 +278,7 @@ const fn shape(scenario: Conversation) -> Option<Shape> {
     match scenario {
         Conversation::Connect => Some(Shape::Piggyback),
         Conversation::ConnectPlain => Some(Shape::Plain),
-        Conversation::Request => None,
+        Conversation::Request | Conversation::RequestPlain => None,
     }
 }
 
@@ -319,7 +321,7 @@ pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
         now: Instant::ZERO,
     };
     conversation.turn_until(Counted::No, |seen| seen.client.app().unreached().is_none())?;
-    if spec.scenario == Conversation::Request {
+    if shape(spec.scenario).is_none() {
         let wanted = u64::from(spec.connections);
         conversation.client.app_mut().fill();
         conversation.turn_until(Counted::No, |seen| {
@@ -417,7 +419,7 @@ impl ConversationLoop {
 
     /// Whether nothing is under way.
     fn is_done(&self) -> bool {
-        let keeps = self.scenario == Conversation::Request;
+        let keeps = shape(self.scenario).is_none();
         self.client().under_way() == 0 && (keeps || self.client.app().is_idle())
     }
 

@@ -106,7 +106,7 @@ def run_nic(nic, qemu, kernel, binary_image):
             traceback.print_exc()
         where = f"{nic.name}, {step.text}: {type(error).__name__}: {error}"
         if machine is not None:
-            status, lines = (1, []) if machine.process.poll() is not None else tail(machine)
+            lines = [] if machine.process.poll() is not None else last_words(machine)
             where += "".join(f"\n      guest: {line}" for line in lines)
         return {"nic": nic.name, "failed": where}
     finally:
@@ -134,12 +134,13 @@ def run_pair(binary):
     return rows
 
 
-def tail(machine):
-    """The last words of the binary."""
+def last_words(machine):
+    """What the binary said, and what it had counted."""
     try:
-        return machine.try_shell("tail -n 5 /tmp/err", 5)
+        _, lines = machine.try_shell("kill -INT $pid 2>/dev/null && wait $pid; tail -n 5 /tmp/err; cat /tmp/out", 10)
     except guest.GuestError:
-        return 1, []
+        return []
+    return lines
 
 
 def clean_up_on(number, _frame):

@@ -37,7 +37,7 @@ const ONLY_FOR: &[(&str, &[Mode])] = &[
     ("connections", &[Mode::Connect, Mode::Request]),
     ("concurrency", &[Mode::Request]),
     ("fill", &[Mode::Rst, Mode::Syn]),
-    ("shape", &[Mode::Connect]),
+    ("shape", &[Mode::Connect, Mode::Request]),
     ("size", &[Mode::Connect]),
     ("time-wait", &[Mode::Connect]),
     ("park-after", &[Mode::Request]),
@@ -85,7 +85,9 @@ pub(crate) struct BenchArgs {
     pub(crate) fill: u32,
 
     /// `connect`: which segments are combined. `piggyback`: request with the handshake's ACK, response with the server's FIN; 6
-    /// packets, the server closes first. `plain`: no segments are combined, each is acknowledged at once; 11 packets, the client closes first
+    /// packets, the server closes first. `plain`: no segments are combined, each is acknowledged at once; 11 packets, the client closes
+    /// first. `request`: with `piggyback` the client's ACK waits for its next request, 40 ms at most (delayed ACK); with `plain` it goes
+    /// at once, alone: 2 and 3 packets a request
     #[arg(long, value_enum, default_value = "piggyback")]
     pub(crate) shape: ShapeArg,
 

@@ -11,7 +11,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--connections 1000", "connect request"),
     ("--concurrency 8", "request"),
     ("--fill 1000", "rst syn"),
-    ("--shape plain", "connect"),
+    ("--shape plain", "connect request"),
     ("--size 64", "connect"),
     ("--time-wait 1", "connect"),
     ("--park-after 1", "request"),

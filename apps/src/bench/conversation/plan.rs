@@ -161,11 +161,6 @@ pub(super) fn client_config(args: &BenchArgs) -> Result<Config, ConfigError> {
     } else {
         vec![LocalPrefix::new(SOURCES_V4.into(), SOURCES_LEN_V4)?]
     };
-    if args.mode == Mode::Request {
-        // The client has nothing to say after a reply, so an ACK that waits for company would wait in vain, and the
-        // server would keep what it sent for as long.
-        spec.tcp.profile.ack_delay = Duration::ZERO;
-    }
     spec.validate()
 }
 
@@ -192,7 +187,7 @@ fn both_sides(args: &BenchArgs, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> C
     spec.tcp.profile.rcv_buf = RCV_BUF;
     // Each message is whole, and should not wait for an acknowledgment.
     spec.tcp.profile.nagle = false;
-    if args.mode == Mode::Connect && args.shape == ShapeArg::Plain {
+    if args.shape == ShapeArg::Plain {
         spec.tcp.profile.ack_delay = Duration::ZERO;
     }
     spec

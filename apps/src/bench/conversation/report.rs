@@ -41,7 +41,7 @@ pub(in super::super) struct Report {
     /// How long was measured.
     seconds: f64,
     /// `connect`: `piggyback` or `plain`; null otherwise.
-    shape: Option<&'static str>,
+    shape: &'static str,
     /// `connect`: the side that closes first and keeps TIME-WAIT; null otherwise.
     first_close: Option<&'static str>,
     /// `connect`: 2 MSL; null otherwise.
@@ -119,7 +119,7 @@ impl Report {
             rate_pps: per_second(server.frames),
             sent_pps: per_second(*client_tx_frames),
             seconds: (seconds * 1000.0).round() / 1000.0,
-            shape: is_connect.then(|| args.shape.name()),
+            shape: args.shape.name(),
             first_close: plan::first_close(args),
             two_msl_seconds: of_connect(args.time_wait.as_secs_f64()),
             size: if is_connect { args.size } else { 1 },
@@ -312,12 +312,10 @@ impl Report {
             "request"
         };
         if let Some(packets) = self.packets_per_exchange {
-            let shape = self
-                .shape
-                .map_or_else(String::new, |shape| format!(" ({shape})"));
             writeln!(
                 f,
-                "  packets   {packets} per {exchange}{shape}; {:.3} Mpps to the endpoint",
+                "  packets   {packets} per {exchange} ({}); {:.3} Mpps to the endpoint",
+                self.shape,
                 self.rate_pps / 1e6
             )?;
         }
