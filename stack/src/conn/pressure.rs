@@ -25,6 +25,10 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Between two rounds that found no connection that could give way.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A worker that did not look for longer than that (its process was stopped, its machine had no CPU) can't say that connections stood
+/// still meanwhile: nothing of what they did reached it.
+const ABSENCE: Duration = Duration::from_secs(2);
+
 /// Bytes ahead of a gap that has not moved for so long may be dropped under pressure, in ms: they were never acknowledged.
 const PRUNE_AFTER_MS: u32 = 1_000;
 
@@ -66,6 +70,8 @@ pub struct Pressure {
     step: usize,
     started_at: Instant,
     next_at: Instant,
+    /// When the worker looked last.
+    looked_at: Instant,
     /// By slot.
     marks: Vec<Mark>,
 }
@@ -83,6 +89,7 @@ impl Pressure {
             step: 0,
             started_at: Instant::ZERO,
             next_at: Instant::ZERO,
+            looked_at: Instant::ZERO,
             marks: Vec::with_capacity(open),
         }
     }
@@ -168,7 +175,11 @@ impl Pressure {
         budget: &mut u32,
     ) -> Option<(Slot, Concession)> {
         let slots = conns.conns.len();
-        if !self.is_on {
+        //~ The absence of the worker is no standstill of its connections: `now > self.looked_at + ABSENCE` -> `false`;
+        //~   an_absence_of_the_worker_is_no_standstill
+        let was_absent = now > self.looked_at + ABSENCE;
+        self.looked_at = now;
+        if !self.is_on || was_absent {
             self.is_on = true;
             self.period = self.period.wrapping_add(1);
             self.is_walking = false;

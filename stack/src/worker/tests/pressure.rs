@@ -107,6 +107,23 @@ fn who_takes_nothing_gives_way_when_others_wait_for_places() {
     assert_eq!(host.count(Counter::ConnectionsEvicted), 7, "there is room");
 }
 
+/// A process that was stopped, or a machine without a CPU for it: what the peers sent meanwhile is still to be read.
+#[test]
+fn an_absence_of_the_worker_is_no_standstill() {
+    let mut host = few_places();
+    for port in 1..=16 {
+        closed(&mut host, port);
+    }
+    let waits = open(&mut host, 100);
+    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    host.wait_ms(60_000);
+    hush(&mut host);
+    seconds(&mut host, 4);
+    assert_eq!(gone(&mut host), [], "it was away");
+    seconds(&mut host, 60);
+    assert!(!gone(&mut host).is_empty(), "it was not");
+}
+
 /// Those that are new in the slots of others have not stood still for as long as those had.
 #[test]
 fn a_mark_is_not_taken_over_with_the_slot() {
