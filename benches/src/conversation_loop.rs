@@ -119,6 +119,10 @@ const TWO_MSL: Duration = Duration::from_millis(100);
 const TIME_WAIT_RECORDS: u32 = 1 << 19;
 /// The largest value of a SYN's window field. More would be announced right behind the handshake, in a segment of its own.
 const RCV_BUF: u32 = 65_535;
+/// Requests: places in the queues for each connection, whose reply keeps one until it is acknowledged; and connections whose replies
+/// wait at most.
+const PLACES_EACH: u32 = 16;
+const UNACKED_MAX: u32 = 1 << 19;
 /// Records beyond those under way.
 const SLACK: u32 = 1024;
 /// Turns without an end of what is under way that are too many: ten seconds of the loop's clock.
@@ -198,6 +202,10 @@ fn config(
         config.vlans = Some(vec![VLAN]);
     }
     config.limits.records = capacity(spec);
+    if shape(spec.scenario).is_none() {
+        let places = PLACES_EACH * spec.connections.min(UNACKED_MAX);
+        config.limits.queue_items = config.limits.queue_items.max(places);
+    }
     config.tcp.two_msl = TWO_MSL;
     config.tcp.profile.rcv_buf = RCV_BUF;
     // Each message is whole, and should not wait for an acknowledgment.

@@ -44,6 +44,11 @@ const TIME_WAIT_MAX: u64 = 1 << 24;
 const TIME_WAIT_SECOND: u32 = 4096;
 /// Records for connections that aren't parked, unless asked for otherwise.
 const OPEN_MAX: u32 = 2_000_000;
+/// [`Mode::Request`]: places in the queues for each connection. A reply keeps one until it is acknowledged, and while more than a
+/// sixteenth of all are taken the worker asks who could give way.
+const PLACES_EACH: u32 = 16;
+/// Connections whose replies wait for their ACKs, at most: ten million requests a second for 40 ms, and some.
+const UNACKED_MAX: u32 = 1 << 19;
 /// The least of each kind; a table can't have none.
 const UNUSED: u32 = 64;
 
@@ -176,6 +181,10 @@ fn both_sides(args: &BenchArgs, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> C
         },
     ]);
     spec.limits.records = capacity(args);
+    if args.mode == Mode::Request {
+        let places = PLACES_EACH * args.requested_connections().min(UNACKED_MAX);
+        spec.limits.queue_items = spec.limits.queue_items.max(places);
+    }
     if first_close(args).is_some_and(|first| first != side) {
         // A table for a million would be a cold one.
         let records = &mut spec.limits.records.time_wait;
