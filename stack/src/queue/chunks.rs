@@ -1,7 +1,7 @@
 //! [`Chunks`]: one slab of queue nodes per worker, and so the hard budget of frames that its connections keep.
 //!
-//! It must never allocate after construction, and never let go of a frame by itself: the caller that takes a node out gets its
-//! frame.
+//! It must never allocate after construction (but for what registered bytes need, at the start), and never let go of a frame by
+//! itself: the caller that takes a node out gets its frame.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -104,6 +104,15 @@ impl<F> Item<F> {
         }
     }
 
+    /// The id of registered bytes.
+    #[inline]
+    const fn static_id(&self) -> Option<StaticId> {
+        match self {
+            Self::Static { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     #[inline]
     const fn holds_frame(&self) -> bool {
         matches!(self, Self::Held(_))
@@ -147,6 +156,8 @@ pub struct Chunks<F> {
     inline: u32,
     /// A frame is lent to a callback and counts as one that waits to be read.
     lent: bool,
+    /// By id: in how many places of send queues registered bytes stand.
+    static_places: Vec<u32>,
     frames: u32,
     buffer_len: u32,
     /// The shortage that a refused claim met and that still holds.
@@ -208,6 +219,7 @@ impl<F> Chunks<F> {
             sending: 0,
             inline: 0,
             lent: false,
+            static_places: Vec::new(),
             frames: 0,
             buffer_len,
             lack: Lack::default(),
@@ -358,23 +370,56 @@ impl<F> Chunks<F> {
     /// [`Chunks::insert`] for a send queue.
     #[inline]
     pub(super) fn insert_to_send(&mut self, item: Item<F>) -> Result<Link, Item<F>> {
+        let registered = item.static_id();
         let link = self.insert(item)?;
         self.sending += 1;
+        if let Some(id) = registered {
+            self.take_static(id);
+        }
         Ok(link)
     }
 
-    /// A send queue keeps an item in itself: it takes a place. The caller has asked for one.
+    /// A send queue keeps registered bytes in itself: they take a place. The caller has asked for one.
     #[inline]
-    pub(super) const fn keep_inline(&mut self) {
+    pub(super) fn keep_inline(&mut self, id: StaticId) {
         self.inline += 1;
         self.sending += 1;
+        self.take_static(id);
     }
 
     /// An inline item is gone, or becomes a node: its place is free.
     #[inline]
-    pub(super) const fn drop_inline(&mut self) {
+    pub(super) fn drop_inline(&mut self, id: StaticId) {
         self.inline -= 1;
         self.sending -= 1;
+        self.leave_static(id);
+    }
+
+    /// Bytes are registered under the next id.
+    pub(crate) fn register_static(&mut self) {
+        self.static_places.push(0);
+    }
+
+    /// Whether registered bytes stand in a send queue.
+    #[must_use]
+    pub(crate) fn has_static(&self, id: StaticId) -> bool {
+        let places = self.static_places.get(usize::from(id.0));
+        places.is_some_and(|&places| places > 0)
+    }
+
+    #[inline]
+    fn take_static(&mut self, id: StaticId) {
+        // None of an id that an app has made up: that stands for no byte.
+        if let Some(places) = self.static_places.get_mut(usize::from(id.0)) {
+            *places += 1;
+        }
+    }
+
+    #[inline]
+    fn leave_static(&mut self, id: StaticId) {
+        if let Some(places) = self.static_places.get_mut(usize::from(id.0)) {
+            *places = places.saturating_sub(1);
+        }
     }
 
     /// `nodes` of those that [`Chunks::insert_to_send`] gave were given back.
@@ -396,6 +441,9 @@ impl<F> Chunks<F> {
         self.free = link;
         self.freed += 1;
         self.frames -= u32::from(item.holds_frame());
+        if let Some(id) = item.static_id() {
+            self.leave_static(id);
+        }
         item
     }
 

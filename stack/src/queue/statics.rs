@@ -1,6 +1,7 @@
 //! [`Statics`]: bytes copied into the NIC's memory once, to be sent any number of times.
 //!
-//! It must never give a frame back before it is dropped itself: any connection may still send from it.
+//! It must never give a frame back before it is dropped itself, nor change bytes that a connection may send again: any may still send
+//! from it.
 
 use crate::nic::Frame;
 use crate::wire::checksum::{self, Sum};
@@ -56,6 +57,36 @@ impl<F: Frame> Statics<F> {
         let sum = (len <= self.piece_len).then(|| checksum::sum(bytes));
         self.entries.push(Entry { first, len, sum });
         Some(id)
+    }
+
+    /// Puts other bytes in the place of an id's. False, and nothing has changed, while a sent frame still refers to the old ones, for an
+    /// id that doesn't exist, and where either text takes more than one frame. The caller has seen that no connection has any of the
+    /// old ones queued.
+    pub fn rewrite(&mut self, id: StaticId, bytes: &[u8]) -> bool {
+        let Some(entry) = self.entries.get_mut(usize::from(id.0)) else {
+            return false;
+        };
+        let (Ok(len), Some(frame)) = (u32::try_from(bytes.len()), self.frames.get_mut(entry.first))
+        else {
+            return false;
+        };
+        let in_one_frame = 1..=self.piece_len;
+        if !in_one_frame.contains(&len)
+            || !in_one_frame.contains(&entry.len)
+            || frame.set_len(bytes.len()).is_err()
+        {
+            return false;
+        }
+        let Some(into) = frame.bytes_mut() else {
+            // Not reached: the frame's length could be set, so it is exclusive.
+            return false;
+        };
+        into.copy_from_slice(bytes);
+        entry.len = len;
+        //~ Rewritten bytes have a sum of their own: `Some(checksum::sum(bytes))` -> `entry.sum`;
+        //~   what_was_rewritten_is_sent_with_its_own_checksum
+        entry.sum = Some(checksum::sum(bytes));
+        true
     }
 
     /// The bytes from `start` to `start + len` of an id, and their sum; `None` when they don't lie in one frame.

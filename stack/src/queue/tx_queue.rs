@@ -78,7 +78,7 @@ pub struct TxQueue {
     behind: Cursor,
     len: u64,
     items: u32,
-    /// The only item, where that is registered bytes: it needs no node. [`InlineItem::NONE`] when there is no item, another one
+    /// The only item, where that is registered bytes: it needs no node. Without an id when there is no item, another one
     /// or more.
     inline: InlineItem,
     /// Always zero: keeps the layout free of padding.
@@ -99,8 +99,6 @@ struct InlineItem {
 }
 
 impl InlineItem {
-    const NONE: Self = Self { id: 0, start: 0 };
-
     #[inline]
     fn id(self) -> Option<StaticId> {
         // Made from an id of 16 bits.
@@ -170,7 +168,7 @@ impl TxQueue {
             && chunks.free_len() != 0
             && item.is_legal()
         {
-            chunks.keep_inline();
+            chunks.keep_inline(id);
             self.inline = InlineItem {
                 id: u32::from(id.0) + 1,
                 start,
@@ -203,15 +201,15 @@ impl TxQueue {
     #[inline]
     fn spill<F>(&mut self, chunks: &mut Chunks<F>) {
         if let Some((id, start, len)) = self.sole_static() {
-            self.spill_item(chunks, Item::Static { id, start, len });
+            self.spill_item(chunks, id, Item::Static { id, start, len });
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn spill_item<F>(&mut self, chunks: &mut Chunks<F>, item: Item<F>) {
+    fn spill_item<F>(&mut self, chunks: &mut Chunks<F>, id: StaticId, item: Item<F>) {
         let len = item.len();
-        chunks.drop_inline();
+        chunks.drop_inline(id);
         *self = Self::default();
         if let Ok(link) = chunks.insert_to_send(item) {
             self.link_back(chunks, link, len);
@@ -289,15 +287,15 @@ impl TxQueue {
     /// Drops `len` bytes (at most all) from the front: the peer has them. Frames of which nothing is left go to `freed`.
     #[inline(always)]
     pub fn ack<F>(&mut self, chunks: &mut Chunks<F>, len: u32, freed: impl FnMut(F)) {
-        if self.inline == InlineItem::NONE {
+        let Some(id) = self.inline.id() else {
             return self.ack_nodes(chunks, len, freed);
-        }
+        };
         // It is at most as long as an item: 32 bits.
         let acked = len.min(self.len as u32);
         self.len -= u64::from(acked);
         self.inline.start += acked;
         if self.len == 0 {
-            chunks.drop_inline();
+            chunks.drop_inline(id);
             *self = Self::default();
         }
     }

@@ -403,7 +403,22 @@ impl<N: Nic, S> Cx<'_, N, S> {
     #[must_use]
     pub fn register_static(&mut self, bytes: &[u8]) -> Option<StaticId> {
         let Core { conns, nic, .. } = &mut *self.core;
-        conns.statics.add(bytes, || nic.alloc_one(PoolClass::Data))
+        let id = conns
+            .statics
+            .add(bytes, || nic.alloc_one(PoolClass::Data))?;
+        conns.chunks.register_static();
+        Some(id)
+    }
+
+    /// Puts other bytes in the place of registered ones: what is sent under this id from now on. False, and nothing has changed, while a
+    /// connection has some of the old ones queued (unacknowledged ones too, which it may have to send again) or the NIC still reads them,
+    /// and where either text takes more than one frame.
+    #[must_use]
+    pub fn rewrite_static(&mut self, id: StaticId, bytes: &[u8]) -> bool {
+        let conns = &mut self.core.conns;
+        //~ Registered bytes stay while a connection may send them again: `!conns.chunks.has_static(id) &&` -> nothing;
+        //~   what_may_be_sent_again_is_not_rewritten
+        !conns.chunks.has_static(id) && conns.statics.rewrite(id, bytes)
     }
 
     /// Bytes queued for sending and not acknowledged yet; in [`crate::worker::app::App::on_close`] those that never were.

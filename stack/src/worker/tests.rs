@@ -48,6 +48,7 @@ mod resting;
 mod retransmission;
 mod several;
 mod states;
+mod statics;
 mod steering;
 mod time_wait;
 mod timers;
