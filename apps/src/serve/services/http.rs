@@ -10,6 +10,7 @@
 mod host;
 mod idle;
 mod partial;
+mod registered;
 mod request;
 mod response;
 
@@ -100,8 +101,9 @@ impl HttpSite {
         }
     }
 
-    /// Puts a short body into the NIC's memory. Where that is full, the body is made when it is sent.
+    /// Puts short responses, and a short body, into the NIC's memory. Where that is full, they are copied or made when they are sent.
     pub(super) fn register<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
+        self.heads.register(cx);
         if (1..=STATIC_MAX).contains(&self.options.body_len) {
             // At most STATIC_MAX.
             let mut body = vec![0; self.options.body_len as usize];
@@ -281,8 +283,30 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
         }
     }
 
+    /// The whole response as registered bytes, where nothing else is to be sent: one of several in a row follows the last one in its
+    /// frame.
+    #[inline]
+    fn registered(&mut self, response: &Response) -> Option<TxItem<N::Frame>> {
+        let (answer, second) = (response.answer, u64::from(response.second));
+        let is_usual = answer.status == Status::Ok
+            && response.head_sent == 0
+            && self.origin.is_none()
+            && self.wall.is_at(second)
+            && self.cx.unacked_len(self.conn) == 0;
+        if !is_usual {
+            return None;
+        }
+        let heads = &mut self.site.heads;
+        let at = (second, &*self.wall);
+        let (id, len) = heads.registered(self.cx, answer.persistence, answer.with_body, at)?;
+        Some(TxItem::Static { id, start: 0, len })
+    }
+
     /// Queues what is left of a response. False when there is no room for all of it.
     fn send(&mut self, response: &mut Response) -> bool {
+        if let Some(item) = self.registered(response) {
+            return self.send_item(item);
+        }
         let second = u64::from(response.second);
         let heads = &mut self.site.heads;
         let Answer {
@@ -312,13 +336,21 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
                 return false;
             }
         }
-        if with_body && !has_body {
-            if self.cx.send(self.conn, self.site.body()).is_err() {
-                return false;
-            }
-            self.stats.bytes_out += self.site.options.body_len;
+        let has_all = has_body || !with_body;
+        has_all || self.send_item(self.site.body())
+    }
+
+    /// Queues an item. False when there is no room for it.
+    fn send_item(&mut self, item: TxItem<N::Frame>) -> bool {
+        let len = match &item {
+            TxItem::Owned { len, .. } | TxItem::Static { len, .. } => u64::from(*len),
+            TxItem::Pattern { len, .. } => *len,
+        };
+        let is_queued = self.cx.send(self.conn, item).is_ok();
+        if is_queued {
+            self.stats.bytes_out += len;
         }
-        true
+        is_queued
     }
 
     /// Reads on in the body of a request, as far as it has come.

@@ -2,9 +2,12 @@
 //!
 //! It must never format on the path of a request.
 
+use stack::app::{Cx, StaticId};
+use stack::nic::Nic;
 use stack::queue::pattern;
 use workload::body::BodyError;
 
+use super::registered::Registered;
 use crate::serve::wall::{HTTP_DATE_LEN, Wall, http_date_of};
 
 /// Status codes that we answer with (RFC 9110 §15, RFC 6585 §5).
@@ -99,6 +102,7 @@ struct Template {
     date_at: usize,
     /// The second whose date it has.
     second: u64,
+    registered: Registered,
 }
 
 impl Template {
@@ -127,6 +131,7 @@ impl Template {
             head_len,
             date_at: start.len(),
             second: u64::MAX,
+            registered: Registered::default(),
         }
     }
 }
@@ -168,6 +173,38 @@ impl Heads {
         }
     }
 
+    /// Puts what answers a request that is right into the NIC's memory.
+    pub(super) fn register<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
+        for persistence in Persistence::ALL {
+            let template = &mut self.templates[index(Status::Ok, persistence)];
+            template.registered = Registered::new(cx, &template.bytes);
+        }
+    }
+
+    /// The registered bytes of a whole response with status 200 and the date of `second`, from their beginning, and how many they are.
+    /// `None` when its body doesn't follow its head, or connections keep all copies.
+    #[inline]
+    pub(super) fn registered<N: Nic, S>(
+        &mut self,
+        cx: &mut Cx<'_, N, S>,
+        persistence: Persistence,
+        with_body: bool,
+        (second, wall): (u64, &Wall),
+    ) -> Option<(StaticId, u32)> {
+        let template = self.dated(Status::Ok, persistence, second, wall);
+        let len = if with_body {
+            template.bytes.len()
+        } else {
+            template.head_len
+        };
+        if with_body && len == template.head_len {
+            return None;
+        }
+        let id = template.registered.at(cx, second, &template.bytes)?;
+        // A head and WITH_HEAD_MAX at most.
+        Some((id, len as u32))
+    }
+
     /// A head with the date of `second`, as [`Wall::second`] gave it, and the body behind it, which is empty where it is too long
     /// for that.
     #[inline]
@@ -178,8 +215,22 @@ impl Heads {
         second: u64,
         wall: &Wall,
     ) -> HeadAndBody<'_> {
-        let index = status as usize * Persistence::ALL.len() + persistence as usize;
-        let template = &mut self.templates[index];
+        let template = self.dated(status, persistence, second, wall);
+        HeadAndBody {
+            bytes: &template.bytes,
+            head_len: template.head_len,
+        }
+    }
+
+    #[inline]
+    fn dated(
+        &mut self,
+        status: Status,
+        persistence: Persistence,
+        second: u64,
+        wall: &Wall,
+    ) -> &mut Template {
+        let template = &mut self.templates[index(status, persistence)];
         if template.second != second {
             template.second = second;
             // A head that had to wait for room is sent on with the date that it began with.
@@ -190,11 +241,13 @@ impl Heads {
             };
             template.bytes[template.date_at..][..HTTP_DATE_LEN].copy_from_slice(&date);
         }
-        HeadAndBody {
-            bytes: &template.bytes,
-            head_len: template.head_len,
-        }
+        template
     }
+}
+
+/// Where the template of a head stands.
+const fn index(status: Status, persistence: Persistence) -> usize {
+    status as usize * Persistence::ALL.len() + persistence as usize
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! The http service, as its peers see it.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stack::app::{Connect, Cx};
 use stack::conn::Kind;
 use stack::tcp::verdict::CloseReason;
 
-use super::Session;
+use super::{Session, carry};
 
 impl Session {
     /// The status codes of what has come.
@@ -337,4 +341,66 @@ fn sends_on_when_its_peer_reads_on() {
             assert!(session.received.len() > before, "{before}");
         }
     }
+}
+
+/// The dates of the responses so far.
+fn dates(session: &Session) -> Vec<String> {
+    let text = session.text();
+    let dates = text.split("Date: ").skip(1);
+    dates.map(|date| date[..29].to_owned()).collect()
+}
+
+#[test]
+fn each_response_has_the_date_of_its_second() {
+    let mut session = Session::open("1=http,size=10,idle=never");
+    for _ in 0..10 {
+        session.send(GET.as_bytes());
+        session.settle();
+    }
+    let dates = dates(&session);
+    assert!(
+        dates.len() == 10 && dates.is_sorted_by(|a, b| a < b),
+        "{dates:?}"
+    );
+}
+
+#[test]
+fn responses_that_are_sent_again_keep_their_dates() {
+    let mut session = Session::open("1=http,size=10,idle=never");
+    let mut conns = vec![session.conn];
+    for _ in 0..6 {
+        let remote = SocketAddr::from(([198, 18, 0, 1], 1));
+        let connect = |cx: &mut Cx<'_, _, _>| cx.connect(remote, &Connect::default(), false);
+        let conn = session.client.with_cx(session.now, |_, cx| connect(cx));
+        conns.push(conn.expect("connects"));
+        session.settle();
+    }
+    // More seconds than there are copies of a response, and every one of them is lost.
+    for &conn in &conns {
+        let Session {
+            client,
+            server,
+            now,
+            ..
+        } = &mut session;
+        let sent = client.with_cx(*now, |_, cx| cx.send_bytes(conn, GET.as_bytes()));
+        assert_eq!(sent, Ok(GET.len()));
+        client.turn(*now);
+        carry(client, server);
+        server.turn(*now);
+        drop(server.nic_mut().take_sent());
+        *now = *now + Duration::from_secs(1);
+    }
+    for _ in 0..40 {
+        session.settle();
+    }
+    let mut seen = dates(&session);
+    for &conn in &conns[1..] {
+        session.conn = conn;
+        session.received.clear();
+        session.read();
+        seen.extend(dates(&session));
+    }
+    let is_sorted = seen.is_sorted_by(|a, b| a < b);
+    assert!(seen.len() == conns.len() && is_sorted, "{seen:?}");
 }
