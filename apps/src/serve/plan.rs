@@ -24,8 +24,8 @@ const EMBRYOS_MAX: u32 = 1 << 20;
 const EMBRYOS_MIN: u32 = 16;
 /// Connections at work at once on one family, unless asked for otherwise.
 const ACTIVE_DEFAULT: u32 = 65_536;
-/// Frames that the bodies of one place may take on one worker.
-const FRAMES_PER_BODY: u32 = 64;
+/// Frames that what one place has registered may take on one worker: 64 KiB of body, and twelve short responses.
+const FRAMES_PER_PLACE: u32 = 64;
 /// Memory of the program besides DPDK and workers: threads of the control side, allocators of all threads.
 const OTHER_BYTES: u64 = 64 << 20;
 
@@ -267,10 +267,10 @@ impl Share {
 
 fn pools(args: &ServeArgs, listens: &[Listen], workers: u16) -> PoolSizes {
     let kept = Share::largest(args.max_kept_frames, workers);
-    let bodies = u32::try_from(listens.len())
+    let registered = u32::try_from(listens.len())
         .unwrap_or(u32::MAX)
-        .saturating_mul(FRAMES_PER_BODY);
-    rig::pool_sizes(workers, kept, bodies)
+        .saturating_mul(FRAMES_PER_PLACE);
+    rig::pool_sizes(workers, kept, registered)
 }
 
 #[cfg(test)]

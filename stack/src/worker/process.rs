@@ -126,7 +126,14 @@ impl<N: Nic> Core<N> {
             let endpoint = &mut self.endpoint;
             let verdict = endpoint.on_listener(meta, frame.bytes(), listener, now);
             if let EndpointVerdict::Cookie(profile) = verdict {
-                self.answer_cookie(frame, meta, profile, now);
+                //~ No cookie is sent while no record is free for its connection:
+                //~   `self.conns.are_all_taken(meta.key.is_v6())` -> `false`;
+                //~   without_a_record_for_the_connection_no_cookie_is_sent
+                if self.conns.are_all_taken(meta.key.is_v6()) {
+                    self.end(frame, Counter::SynDroppedNoRecord);
+                } else {
+                    self.answer_cookie(frame, meta, profile, now);
+                }
             } else if let EndpointVerdict::Syn(listener) = verdict {
                 self.process_syn(frame, meta, listener, now);
             } else if let EndpointVerdict::Reset(reset) = verdict {

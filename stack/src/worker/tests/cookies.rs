@@ -192,18 +192,21 @@ fn a_cookie_that_found_no_record_can_be_used_again() {
         spec.limits.records.open = Records { v4: 1, v6: 1 };
         spec.limits.records.parked = Records { v4: 1, v6: 1 };
     });
-    let (first, second) = (Flow::v4(1, OPEN), Flow::v4(2, OPEN));
-    let mut flows = Vec::new();
-    for (flow, counter) in [
-        (first, Counter::ConnSegment),
-        (second, Counter::CookieNoRecord),
-    ] {
-        host.on(flow)
+    let flows = [1, 2].map(|port| {
+        host.on(Flow::v4(port, OPEN))
             .inject(syn().seq(0))
             .counted(Counter::SynCookieSent)
             .expect(syn_ack().seq(0).ack(1));
-        host.inject(ack().seq(1).ack(1)).counted(counter).silent();
-        flows.push(host.flow);
+        host.flow
+    });
+    for (flow, counter) in [
+        (flows[0], Counter::ConnSegment),
+        (flows[1], Counter::CookieNoRecord),
+    ] {
+        host.on(flow)
+            .inject(ack().seq(1).ack(1))
+            .counted(counter)
+            .silent();
     }
     host.on(flows[0])
         .inject(rst().seq(1))
@@ -279,12 +282,53 @@ fn a_valid_cookie_without_a_record_is_dropped_so_that_the_peer_tries_again() {
         spec.limits.records.open.v4 = 1;
         spec.park_after = Duration::from_secs(1);
     });
-    for (port, counter) in [(1, Counter::ConnSegment), (2, Counter::CookieNoRecord)] {
+    let [first, second] = [1, 2].map(|port| {
         host.on(Flow::v4(port, OPEN))
             .inject(syn().seq(0))
             .counted(Counter::SynCookieSent);
         host.expect(syn_ack().seq(0).ack(1));
-        host.inject(ack().seq(1).ack(1)).counted(counter).silent();
+        host.flow
+    });
+    for (flow, counter) in [
+        (first, Counter::ConnSegment),
+        (second, Counter::CookieNoRecord),
+    ] {
+        host.on(flow)
+            .inject(ack().seq(1).ack(1))
+            .counted(counter)
+            .silent();
+    }
+}
+
+#[test]
+fn without_a_record_for_the_connection_no_cookie_is_sent() {
+    for v6 in [false, true] {
+        let flow = |port| Flow::of(v6, port, OPEN);
+        let mut host = Host::with(|spec| {
+            spec.listeners[0].policy = SynPolicy::CookieAlways;
+            spec.limits.records.open = Records { v4: 1, v6: 1 };
+            spec.park_after = Duration::from_secs(1);
+        });
+        host.on(flow(1))
+            .inject(syn().seq(0))
+            .counted(Counter::SynCookieSent);
+        host.expect(syn_ack().seq(0).ack(1));
+        host.inject(ack().seq(1).ack(1))
+            .counted(Counter::ConnSegment)
+            .silent();
+        let first = host.flow;
+        host.on(flow(2))
+            .inject(syn().seq(0))
+            .counted(Counter::SynDroppedNoRecord)
+            .silent();
+        host.on(first)
+            .inject(rst().seq(1))
+            .counted(Counter::ConnSegment);
+        // It comes again.
+        host.on(flow(2))
+            .inject(syn().seq(0))
+            .counted(Counter::SynCookieSent);
+        host.expect(syn_ack().seq(0).ack(1));
     }
 }
 
