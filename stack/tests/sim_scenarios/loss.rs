@@ -106,3 +106,43 @@ fn a_lost_last_segment_is_sent_again_by_the_timer() {
     assert_eq!(tcp(&show, show.client).retransmission_timeouts, 1);
     show.end();
 }
+
+/// Two hosts whose links, each way, lose and reorder so many of a million frames, and carry so many bits a second (0: any) through a
+/// queue of 20 kB.
+fn show_of_a_bad_path((loss_ppm, reorder_ppm): (u32, u32), delay_ms: u64, rate_bps: u64) -> Show {
+    Show::new(|client, server| {
+        for host in [client, server] {
+            for link in [&mut host.up, &mut host.down] {
+                link.loss_ppm = loss_ppm;
+                link.reorder_ppm = reorder_ppm;
+                link.reorder_delay = ms(1);
+                link.delay = ms(delay_ms);
+                link.rate_bps = rate_bps;
+                link.queue_len = 20_000;
+            }
+        }
+    })
+}
+
+/// Much text both ways over bad paths: every byte arrives, as the referee likes it.
+#[test]
+fn an_echo_of_much_text_arrives_over_bad_paths() {
+    const LEN: u64 = 1_000_000;
+    for faults in [(1_000, 0), (10_000, 0), (1_000, 10_000), (0, 100_000)] {
+        for (delay_ms, rate_bps) in [(0, 0), (0, 100_000_000), (5, 0), (20, 10_000_000)] {
+            let mut show = show_of_a_bad_path(faults, delay_ms, rate_bps);
+            show.tell_server(|puppet| puppet.echoes = true);
+            let id = show.established(Connect::default());
+            show.send(id, 0, LEN);
+            for _ in 0..600 {
+                if show.client().received < LEN {
+                    show.run(ms(500));
+                }
+            }
+            let client = show.client();
+            let seen = (client.received, client.wrong, client.reason());
+            assert_eq!(seen, (LEN, 0, None), "{faults:?}, {delay_ms} ms");
+            show.end();
+        }
+    }
+}
