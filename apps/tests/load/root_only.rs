@@ -438,11 +438,11 @@ wait";
     assert_account(&result);
 }
 
-/// A server of Python, and what happens once the kernel has accepted 20 connections, however long the server took to start.
-fn server_until(happens: &str) -> String {
+/// A server of Python, and what happens once the kernel has accepted so many connections, however long the server took to start.
+fn server_until(accepted: u32, happens: &str) -> String {
     format!(
         "python3 -m http.server 8080 >/dev/null 2>&1 &
-        until awk '/^Tcp: [0-9]/ {{ exit $7 < 20 }}' /proc/net/snmp; do sleep 0.05; done
+        until awk '/^Tcp: [0-9]/ {{ exit $7 < {accepted} }}' /proc/net/snmp; do sleep 0.05; done
         {happens}; wait"
     )
 }
@@ -450,7 +450,7 @@ fn server_until(happens: &str) -> String {
 #[test]
 #[ignore = "needs root"]
 fn a_link_that_goes_down_is_no_riddle() {
-    let server = &server_until("ip link set syncline0 down");
+    let server = &server_until(20, "ip link set syncline0 down");
     let words = [
         "http://198.18.0.1:8080/",
         "-R",
@@ -473,10 +473,12 @@ fn a_link_that_goes_down_is_no_riddle() {
 #[test]
 #[ignore = "needs root"]
 fn a_target_that_moves_to_another_link_layer_address_is_found_and_named() {
+    // Twice as long as a claim is refused that comes right behind another answer.
     let server = &server_until(
+        40,
         "echo 1 >/proc/sys/net/ipv4/conf/syncline0/arp_notify; ip link set syncline0 address 02:00:00:00:77:01",
     );
-    let words = ["http://198.18.0.1:8080/", "-R", "20", "-d", "4s"];
+    let words = ["http://198.18.0.1:8080/", "-R", "20", "-d", "5s"];
     let (result, _, said) = load(&[&words[..], &["--with", server], &TAP].concat());
     assert_eq!(number(&result, "/counters/neighbor_moved"), 1, "{said}");
     let series = result["series"].as_array().expect("seconds");
