@@ -24,7 +24,7 @@ const EMBRYOS_MAX: u32 = 1 << 20;
 const EMBRYOS_MIN: u32 = 16;
 /// Connections at work at once on one family, unless asked for otherwise.
 const ACTIVE_DEFAULT: u32 = 65_536;
-/// Frames that what one place has registered may take on one worker: 64 KiB of body, and twelve short responses.
+/// Frames that the registered bytes of one place may take on one worker: 64 KiB of body, and twelve short responses.
 const FRAMES_PER_PLACE: u32 = 64;
 /// Memory of the program besides DPDK and workers: threads of the control side, allocators of all threads.
 const OTHER_BYTES: u64 = 64 << 20;

@@ -37,6 +37,16 @@ pub enum TxItem<F> {
 }
 
 impl<F> TxItem<F> {
+    /// How many bytes it stands for.
+    #[must_use]
+    #[inline]
+    pub const fn byte_len(&self) -> u64 {
+        match self {
+            Self::Owned { len, .. } | Self::Static { len, .. } => *len as u64,
+            Self::Pattern { len, .. } => *len,
+        }
+    }
+
     /// Whether it names at least one byte and its end can be named too.
     #[inline]
     pub(super) const fn is_legal(&self) -> bool {

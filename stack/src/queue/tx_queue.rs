@@ -183,10 +183,7 @@ impl TxQueue {
     /// The same where it takes a node, or is refused.
     #[inline(never)]
     fn push_node<F>(&mut self, chunks: &mut Chunks<F>, item: TxItem<F>) -> Result<(), TxItem<F>> {
-        let len = match &item {
-            TxItem::Owned { len, .. } | TxItem::Static { len, .. } => u64::from(*len),
-            TxItem::Pattern { len, .. } => *len,
-        };
+        let len = item.byte_len();
         if chunks.free_len() == 0 || !item.is_legal() || self.len.checked_add(len).is_none() {
             return Err(item);
         }
@@ -201,18 +198,17 @@ impl TxQueue {
     #[inline]
     fn spill<F>(&mut self, chunks: &mut Chunks<F>) {
         if let Some((id, start, len)) = self.sole_static() {
-            self.spill_item(chunks, id, Item::Static { id, start, len });
+            self.spill_static(chunks, (id, start, len));
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn spill_item<F>(&mut self, chunks: &mut Chunks<F>, id: StaticId, item: Item<F>) {
-        let len = item.len();
+    fn spill_static<F>(&mut self, chunks: &mut Chunks<F>, (id, start, len): (StaticId, u32, u32)) {
         chunks.drop_inline(id);
         *self = Self::default();
-        if let Ok(link) = chunks.insert_to_send(item) {
-            self.link_back(chunks, link, len);
+        if let Ok(link) = chunks.insert_to_send(Item::Static { id, start, len }) {
+            self.link_back(chunks, link, len.into());
         }
     }
 

@@ -283,8 +283,8 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
         }
     }
 
-    /// The whole response as registered bytes, where nothing else is to be sent: one of several in a row follows the last one in its
-    /// frame.
+    /// The whole response as registered bytes, where nothing else is to be sent. Pipelined responses are copied: each goes behind the
+    /// last one in its frame.
     #[inline]
     fn registered(&mut self, response: &Response) -> Option<TxItem<N::Frame>> {
         let (answer, second) = (response.answer, u64::from(response.second));
@@ -297,8 +297,8 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
             return None;
         }
         let heads = &mut self.site.heads;
-        let at = (second, &*self.wall);
-        let (id, len) = heads.registered(self.cx, answer.persistence, answer.with_body, at)?;
+        let (persistence, with_body) = (answer.persistence, answer.with_body);
+        let (id, len) = heads.registered(self.cx, persistence, with_body, second, self.wall)?;
         Some(TxItem::Static { id, start: 0, len })
     }
 
@@ -342,10 +342,7 @@ impl<N: Nic, S> Server<'_, '_, N, S> {
 
     /// Queues an item. False when there is no room for it.
     fn send_item(&mut self, item: TxItem<N::Frame>) -> bool {
-        let len = match &item {
-            TxItem::Owned { len, .. } | TxItem::Static { len, .. } => u64::from(*len),
-            TxItem::Pattern { len, .. } => *len,
-        };
+        let len = item.byte_len();
         let is_queued = self.cx.send(self.conn, item).is_ok();
         if is_queued {
             self.stats.bytes_out += len;

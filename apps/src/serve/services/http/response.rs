@@ -134,6 +134,14 @@ impl Template {
             registered: Registered::default(),
         }
     }
+
+    #[inline]
+    fn head_and_body(&self) -> HeadAndBody<'_> {
+        HeadAndBody {
+            bytes: &self.bytes,
+            head_len: self.head_len,
+        }
+    }
 }
 
 /// The bytes of a response.
@@ -173,7 +181,7 @@ impl Heads {
         }
     }
 
-    /// Puts what answers a request that is right into the NIC's memory.
+    /// Registers the responses with status 200.
     pub(super) fn register<N: Nic, S>(&mut self, cx: &mut Cx<'_, N, S>) {
         for persistence in Persistence::ALL {
             let template = &mut self.templates[index(Status::Ok, persistence)];
@@ -189,17 +197,16 @@ impl Heads {
         cx: &mut Cx<'_, N, S>,
         persistence: Persistence,
         with_body: bool,
-        (second, wall): (u64, &Wall),
+        second: u64,
+        wall: &Wall,
     ) -> Option<(StaticId, u32)> {
         let template = self.dated(Status::Ok, persistence, second, wall);
+        let ready = template.head_and_body();
         let len = if with_body {
-            template.bytes.len()
+            ready.both()?.len()
         } else {
-            template.head_len
+            ready.head().len()
         };
-        if with_body && len == template.head_len {
-            return None;
-        }
         let id = template.registered.at(cx, second, &template.bytes)?;
         // A head and WITH_HEAD_MAX at most.
         Some((id, len as u32))
@@ -215,13 +222,11 @@ impl Heads {
         second: u64,
         wall: &Wall,
     ) -> HeadAndBody<'_> {
-        let template = self.dated(status, persistence, second, wall);
-        HeadAndBody {
-            bytes: &template.bytes,
-            head_len: template.head_len,
-        }
+        self.dated(status, persistence, second, wall)
+            .head_and_body()
     }
 
+    /// A template with the date of `second`.
     #[inline]
     fn dated(
         &mut self,
