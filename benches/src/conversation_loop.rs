@@ -41,6 +41,13 @@ pub enum Conversation {
     RequestPlain,
 }
 
+impl Conversation {
+    /// Whether its connections stay.
+    const fn is_request(self) -> bool {
+        matches!(self, Self::Request | Self::RequestPlain)
+    }
+}
+
 /// One of the two workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Party {
@@ -119,10 +126,6 @@ const TWO_MSL: Duration = Duration::from_millis(100);
 const TIME_WAIT_RECORDS: u32 = 1 << 19;
 /// The largest value of a SYN's window field. More would be announced right behind the handshake, in a segment of its own.
 const RCV_BUF: u32 = 65_535;
-/// Requests: places in the queues for each connection, whose reply keeps one until it is acknowledged; and connections whose replies
-/// wait at most.
-const PLACES_EACH: u32 = 16;
-const UNACKED_MAX: u32 = 1 << 19;
 /// Records beyond those under way.
 const SLACK: u32 = 1024;
 /// Turns without an end of what is under way that are too many: ten seconds of the loop's clock.
@@ -176,7 +179,7 @@ fn capacity(spec: &ConversationSpec) -> Capacity {
         Family::V6 => Records { v4: 0, v6: n },
     };
     let under_way = spec.concurrency + SLACK;
-    let is_request = shape(spec.scenario).is_none();
+    let is_request = spec.scenario.is_request();
     Capacity {
         embryos: records(under_way),
         open: records(under_way.max(if is_request { spec.connections } else { 0 })),
@@ -202,8 +205,8 @@ fn config(
         config.vlans = Some(vec![VLAN]);
     }
     config.limits.records = capacity(spec);
-    if shape(spec.scenario).is_none() {
-        let places = PLACES_EACH * spec.connections.min(UNACKED_MAX);
+    if spec.scenario.is_request() {
+        let places = exchange::queue_items(spec.connections);
         config.limits.queue_items = config.limits.queue_items.max(places);
     }
     config.tcp.two_msl = TWO_MSL;
@@ -329,7 +332,7 @@ pub fn build(spec: &ConversationSpec) -> Result<ConversationLoop, String> {
         now: Instant::ZERO,
     };
     conversation.turn_until(Counted::No, |seen| seen.client.app().unreached().is_none())?;
-    if shape(spec.scenario).is_none() {
+    if spec.scenario.is_request() {
         let wanted = u64::from(spec.connections);
         conversation.client.app_mut().fill();
         conversation.turn_until(Counted::No, |seen| {
@@ -427,7 +430,7 @@ impl ConversationLoop {
 
     /// Whether nothing is under way.
     fn is_done(&self) -> bool {
-        let keeps = shape(self.scenario).is_none();
+        let keeps = self.scenario.is_request();
         self.client().under_way() == 0 && (keeps || self.client.app().is_idle())
     }
 

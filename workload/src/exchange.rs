@@ -41,6 +41,20 @@ pub fn complete_connections(
     }
 }
 
+/// Places in the queues for each of the connections of [`single_bytes`]. A reply keeps one until it is acknowledged, and while more
+/// than a sixteenth of all are taken the worker asks which connection could give way.
+const PLACES_EACH: u32 = 16;
+
+/// Connections whose replies wait for their ACKs, at most: ten million requests a second for 40 ms, and some.
+const UNACKED_MAX: u32 = 1 << 19;
+
+/// How many places in the queues ([`stack::config::Limits::queue_items`]) either end of [`single_bytes`] needs for so many
+/// connections.
+#[must_use]
+pub fn queue_items(connections: u32) -> u32 {
+    PLACES_EACH * connections.min(UNACKED_MAX)
+}
+
 /// So many connections to an echo server, which are all opened first; then `under_way` of them at a time are asked, each chosen at
 /// random. `seed` decides which.
 #[must_use]

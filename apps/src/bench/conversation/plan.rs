@@ -44,11 +44,6 @@ const TIME_WAIT_MAX: u64 = 1 << 24;
 const TIME_WAIT_SECOND: u32 = 4096;
 /// Records for connections that aren't parked, unless asked for otherwise.
 const OPEN_MAX: u32 = 2_000_000;
-/// [`Mode::Request`]: places in the queues for each connection. A reply keeps one until it is acknowledged, and while more than a
-/// sixteenth of all are taken the worker asks who could give way.
-const PLACES_EACH: u32 = 16;
-/// Connections whose replies wait for their ACKs, at most: ten million requests a second for 40 ms, and some.
-const UNACKED_MAX: u32 = 1 << 19;
 /// The least of each kind; a table can't have none.
 const UNUSED: u32 = 64;
 
@@ -182,7 +177,7 @@ fn both_sides(args: &BenchArgs, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> C
     ]);
     spec.limits.records = capacity(args);
     if args.mode == Mode::Request {
-        let places = PLACES_EACH * args.requested_connections().min(UNACKED_MAX);
+        let places = exchange::queue_items(args.requested_connections());
         spec.limits.queue_items = spec.limits.queue_items.max(places);
     }
     if first_close(args).is_some_and(|first| first != side) {

@@ -40,7 +40,7 @@ pub(in super::super) struct Report {
     sent_pps: f64,
     /// How long was measured.
     seconds: f64,
-    /// `connect`: `piggyback` or `plain`; null otherwise.
+    /// `piggyback` or `plain`.
     shape: &'static str,
     /// `connect`: the side that closes first and keeps TIME-WAIT; null otherwise.
     first_close: Option<&'static str>,
