@@ -39,6 +39,14 @@ struct Session {
     now: Instant,
 }
 
+/// Opens a connection to the service.
+fn connect(client: &mut Worker<MemoryNic, Puppet>, now: Instant) -> ConnId {
+    let remote = SocketAddr::from(([198, 18, 0, 1], 1));
+    client
+        .with_cx(now, |_, cx| cx.connect(remote, &Connect::default(), false))
+        .expect("connects")
+}
+
 impl Session {
     /// A connection to a service as `--listen` names it, whatever its port.
     fn open(listen: &str) -> Self {
@@ -54,11 +62,7 @@ impl Session {
             ..Puppet::default()
         };
         let mut client = host(2, puppet, few);
-        let connect = Connect::default();
-        let remote = SocketAddr::from(([198, 18, 0, 1], 1));
-        let conn = client
-            .with_cx(now, |_, cx| cx.connect(remote, &connect, false))
-            .expect("connects");
+        let conn = connect(&mut client, now);
         let mut session = Self {
             server: host(1, services, |spec| {
                 few(spec);

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::embryos::assert_a_syn_needs_a_record;
 use super::host::{Flow, Host, OPEN};
 use crate::conn::{ConnFlags, Records};
 use crate::counters::Counter;
@@ -302,34 +303,7 @@ fn a_valid_cookie_without_a_record_is_dropped_so_that_the_peer_tries_again() {
 
 #[test]
 fn without_a_record_for_the_connection_no_cookie_is_sent() {
-    for v6 in [false, true] {
-        let flow = |port| Flow::of(v6, port, OPEN);
-        let mut host = Host::with(|spec| {
-            spec.listeners[0].policy = SynPolicy::CookieAlways;
-            spec.limits.records.open = Records { v4: 1, v6: 1 };
-            spec.park_after = Duration::from_secs(1);
-        });
-        host.on(flow(1))
-            .inject(syn().seq(0))
-            .counted(Counter::SynCookieSent);
-        host.expect(syn_ack().seq(0).ack(1));
-        host.inject(ack().seq(1).ack(1))
-            .counted(Counter::ConnSegment)
-            .silent();
-        let first = host.flow;
-        host.on(flow(2))
-            .inject(syn().seq(0))
-            .counted(Counter::SynDroppedNoRecord)
-            .silent();
-        host.on(first)
-            .inject(rst().seq(1))
-            .counted(Counter::ConnSegment);
-        // It comes again.
-        host.on(flow(2))
-            .inject(syn().seq(0))
-            .counted(Counter::SynCookieSent);
-        host.expect(syn_ack().seq(0).ack(1));
-    }
+    assert_a_syn_needs_a_record(SynPolicy::CookieAlways, Counter::SynCookieSent);
 }
 
 /// The TSval of a cookie may not run ahead of the clock that the connection's later segments show.

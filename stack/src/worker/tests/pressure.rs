@@ -50,6 +50,22 @@ fn closed(host: &mut Host<Puppet>, port: u16) -> ConnId {
     conn
 }
 
+/// All places for sending are taken by connections of ports 1 to 16, whose peers keep their windows closed.
+fn without_send_places() -> Host<Puppet> {
+    let mut host = few_places();
+    for port in 1..=16 {
+        closed(&mut host, port);
+    }
+    host
+}
+
+/// A connection of port `port` that is refused a place.
+fn refused(host: &mut Host<Puppet>, port: u16) -> ConnId {
+    let conn = open(host, port);
+    assert!(host.act(|_, cx| cx.send(conn, item(1)).is_err()));
+    conn
+}
+
 /// Drops what was sent.
 fn hush(host: &mut Host<Puppet>) {
     while host.try_reply().is_some() {}
@@ -88,14 +104,10 @@ const EVICTED: AppEvent = Closed(CloseReason::Evicted);
 /// RFC 6429: while no connection waits for places, a closed window is probed for ever; under pressure it costs the connection its life.
 #[test]
 fn who_takes_nothing_gives_way_when_others_wait_for_places() {
-    let mut host = few_places();
-    for port in 1..=16 {
-        closed(&mut host, port);
-    }
+    let mut host = without_send_places();
     seconds(&mut host, 61);
     assert_eq!(gone(&mut host), [], "nobody waits");
-    let waits = open(&mut host, 100);
-    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    let waits = refused(&mut host, 100);
     // All stood still for 60 s: at once, and so many that there is room to spare.
     assert_eq!(gone(&mut host), [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(host.count(Counter::ConnectionsEvicted), 7);
@@ -110,12 +122,8 @@ fn who_takes_nothing_gives_way_when_others_wait_for_places() {
 /// A process that was stopped, or a machine without a CPU for it: what the peers sent meanwhile is still to be read.
 #[test]
 fn an_absence_of_the_worker_is_no_standstill() {
-    let mut host = few_places();
-    for port in 1..=16 {
-        closed(&mut host, port);
-    }
-    let waits = open(&mut host, 100);
-    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    let mut host = without_send_places();
+    refused(&mut host, 100);
     host.wait_ms(60_000);
     hush(&mut host);
     seconds(&mut host, 4);
@@ -127,19 +135,14 @@ fn an_absence_of_the_worker_is_no_standstill() {
 /// Those that are new in the slots of others have not stood still for as long as those had.
 #[test]
 fn a_mark_is_not_taken_over_with_the_slot() {
-    let mut host = few_places();
-    for port in 1..=16 {
-        closed(&mut host, port);
-    }
+    let mut host = without_send_places();
     seconds(&mut host, 61);
-    let waits = open(&mut host, 100);
-    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    refused(&mut host, 100);
     assert_eq!(gone(&mut host), [1, 2, 3, 4, 5, 6, 7]);
     for port in 201..=207 {
         closed(&mut host, port);
     }
-    let waits = open(&mut host, 101);
-    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    refused(&mut host, 101);
     let gone = gone(&mut host);
     assert!(
         gone.len() > 7 && gone.iter().all(|&nth| nth <= 16),
@@ -151,10 +154,7 @@ fn a_mark_is_not_taken_over_with_the_slot() {
 /// A program that sleeps until something is due looks after those that wait for places, too.
 #[test]
 fn who_waits_for_places_is_looked_after_without_a_frame() {
-    let mut host = few_places();
-    for port in 1..=16 {
-        closed(&mut host, port);
-    }
+    let mut host = without_send_places();
     let waits = open(&mut host, 100);
     host.wait_ms(1);
     let soon = host.now + Duration::from_millis(1);
@@ -169,12 +169,8 @@ fn who_waits_for_places_is_looked_after_without_a_frame() {
 
 #[test]
 fn who_waits_for_a_first_place_waits_as_long_as_the_limit_says() {
-    let mut host = few_places();
-    for port in 1..=16 {
-        closed(&mut host, port);
-    }
-    let waits = open(&mut host, 100);
-    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    let mut host = without_send_places();
+    refused(&mut host, 100);
     seconds(&mut host, 4);
     assert_eq!(gone(&mut host), []);
     host.wait_ms(1_000);
@@ -229,8 +225,7 @@ fn who_takes_a_byte_at_a_time_stands_still() {
         host.on(steady).inject(ack().seq(1).ack(1 + 536 * n));
         hush(&mut host);
     }
-    let waits = open(&mut host, 100);
-    assert!(host.act(|_, cx| cx.send(waits, item(1)).is_err()));
+    refused(&mut host, 100);
     seconds(&mut host, 1);
     let gone = gone(&mut host);
     assert!(gone.contains(&1) && !gone.contains(&2), "{gone:?}");

@@ -1,13 +1,11 @@
 //! The http service, as its peers see it.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use stack::app::{Connect, Cx};
 use stack::conn::Kind;
 use stack::tcp::verdict::CloseReason;
 
-use super::{Session, carry};
+use super::{Session, carry, connect};
 
 impl Session {
     /// The status codes of what has come.
@@ -369,10 +367,7 @@ fn responses_that_are_sent_again_keep_their_dates() {
     let mut session = Session::open("1=http,size=10,idle=never");
     let mut conns = vec![session.conn];
     for _ in 0..6 {
-        let remote = SocketAddr::from(([198, 18, 0, 1], 1));
-        let connect = |cx: &mut Cx<'_, _, _>| cx.connect(remote, &Connect::default(), false);
-        let conn = session.client.with_cx(session.now, |_, cx| connect(cx));
-        conns.push(conn.expect("connects"));
+        conns.push(connect(&mut session.client, session.now));
         session.settle();
     }
     // More seconds than there are copies of a response, and every one of them is lost.
