@@ -473,7 +473,7 @@ fn a_link_that_goes_down_is_no_riddle() {
 #[test]
 #[ignore = "needs root"]
 fn a_target_that_moves_to_another_link_layer_address_is_found_and_named() {
-    // Twice as long as a claim is refused that comes right behind another answer.
+    // The move comes 2 s after the neighbour was learned: within 1 s an announcement would be ignored.
     let server = &server_until(
         40,
         "echo 1 >/proc/sys/net/ipv4/conf/syncline0/arp_notify; ip link set syncline0 address 02:00:00:00:77:01",

@@ -124,7 +124,7 @@ fn show_of_a_bad_path((loss_ppm, reorder_ppm): (u32, u32), delay_ms: u64, rate_b
     })
 }
 
-/// Much text both ways over bad paths: every byte arrives, as the referee likes it.
+/// Much text both ways over bad paths: every byte arrives, and the referee finds no fault.
 #[test]
 fn an_echo_of_much_text_arrives_over_bad_paths() {
     const LEN: u64 = 1_000_000;
