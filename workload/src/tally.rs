@@ -163,6 +163,8 @@ pub struct Tally {
     pub requests: u64,
     /// Replies received and found right (client) or sent (server).
     pub replies: u64,
+    /// Times that a request found no room and waited (client): [`crate::load::LoadCounts::waited`].
+    pub waited: u64,
     /// Faults, in the order of [`Fault::ALL`].
     pub faults: [u64; FAULTS],
 }
@@ -203,6 +205,7 @@ impl Tally {
             completed: self.completed - earlier.completed,
             requests: self.requests - earlier.requests,
             replies: self.replies - earlier.replies,
+            waited: self.waited - earlier.waited,
             faults: core::array::from_fn(|i| self.faults[i] - earlier.faults[i]),
         }
     }

@@ -13,6 +13,8 @@ const FULL_SHARE: f64 = 0.95;
 const FULL_BURST: f64 = 16.0;
 /// From this share of refused bursts on the link was full from the generator's side.
 const REFUSED_SHARE: f64 = 0.05;
+/// From this share of requests on that waited for an open record, these are the limit.
+const WAITED_SHARE: f64 = 0.05;
 /// A rate that was reached to this share is the limit itself.
 const REACHED_SHARE: f64 = 0.98;
 
@@ -26,6 +28,8 @@ pub(super) enum Verdict {
     Endpoint,
     /// Both had time left, and the link took no more.
     Link,
+    /// Both had time left, and requests waited for an open record of their parked connection.
+    Records,
     /// The rate that was asked for was reached.
     Rate,
     /// None of these.
@@ -39,6 +43,7 @@ impl Verdict {
             Self::Generator => "generator",
             Self::Endpoint => "endpoint",
             Self::Link => "link",
+            Self::Records => "open records",
             Self::Rate => "the rate asked for",
             Self::Undetermined => "undetermined",
         }
@@ -94,21 +99,28 @@ pub(super) fn judge(
     Limit { verdict, evidence }
 }
 
-/// Judges a run with a worker on both sides, by the cycles of both.
-pub(super) fn judge_workers(client: &Spent, endpoint: &Spent) -> Limit {
+/// Judges a run with a worker on both sides, by the cycles of both and the share of requests that waited for an open record.
+pub(super) fn judge_workers(client: &Spent, endpoint: &Spent, waited_share: f64) -> Limit {
     let full = |spent: &Spent| spent.busy_share() >= FULL_SHARE && spent.mean_burst() >= FULL_BURST;
     let verdict = match (full(endpoint), full(client)) {
         (true, false) => Verdict::Endpoint,
         (false, true) => Verdict::Generator,
+        (false, false) if waited_share >= WAITED_SHARE => Verdict::Records,
         _ => Verdict::Undetermined,
     };
-    let evidence = format!(
+    let mut evidence = format!(
         "client busy {:.0} %, mean burst {:.1}; endpoint busy {:.0} %, mean burst {:.1}",
         client.busy_share() * 100.0,
         client.mean_burst(),
         endpoint.busy_share() * 100.0,
         endpoint.mean_burst()
     );
+    if waited_share > 0.0 {
+        evidence += &format!(
+            "; {:.1} % of the requests waited for an open record (more of them: --open-records, --park-after)",
+            waited_share * 100.0
+        );
+    }
     Limit { verdict, evidence }
 }
 
@@ -163,11 +175,14 @@ mod tests {
             frames: burst,
             ..Spent::default()
         };
-        let verdict = |client, endpoint| judge_workers(&client, &endpoint).verdict;
+        let verdict = |client, endpoint| judge_workers(&client, &endpoint, 0.0).verdict;
         assert_eq!(verdict(spent(60, 60), spent(99, 60)), Verdict::Endpoint);
         assert_eq!(verdict(spent(99, 60), spent(60, 60)), Verdict::Generator);
         assert_eq!(verdict(spent(99, 60), spent(99, 60)), Verdict::Undetermined);
         assert_eq!(verdict(spent(99, 3), spent(99, 3)), Verdict::Undetermined);
+        let waiting = judge_workers(&spent(20, 30), &spent(20, 30), 0.6);
+        assert_eq!(waiting.verdict, Verdict::Records);
+        assert!(waiting.evidence.contains("60.0 % of the requests waited"));
     }
 
     #[test]

@@ -20,6 +20,15 @@ pub struct Ends {
     pub timed_out: u64,
 }
 
+impl Ends {
+    fn merge(&mut self, other: &Self) {
+        self.graceful += other.graceful;
+        self.reset_by_us += other.reset_by_us;
+        self.reset_by_peer += other.reset_by_peer;
+        self.timed_out += other.timed_out;
+    }
+}
+
 /// Outcomes of connections from a tuple that an earlier connection to the same target had: its peer may still have kept that in
 /// TIME-WAIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,6 +101,8 @@ pub struct LoadCounts {
     pub window_completed: u64,
     /// Requests sent.
     pub requests: u64,
+    /// Times that a request found no room and waited: its connection was parked and no open record free, or its queue was full.
+    pub waited: u64,
     /// Whole replies.
     pub replies: u64,
     /// Connections that brought bytes which no request asked for. They were reset.
@@ -241,6 +252,7 @@ impl LoadCounts {
             window_begun,
             window_completed,
             requests,
+            waited,
             replies,
             unasked,
             status_classes,
@@ -270,6 +282,7 @@ impl LoadCounts {
             (&mut self.window_begun, window_begun),
             (&mut self.window_completed, window_completed),
             (&mut self.requests, requests),
+            (&mut self.waited, waited),
             (&mut self.replies, replies),
             (&mut self.unasked, unasked),
             (&mut self.bytes_in, bytes_in),
@@ -279,10 +292,6 @@ impl LoadCounts {
             (&mut self.not_established, not_established),
             (&mut self.refused, refused),
             (&mut self.established, established),
-            (&mut self.ends.graceful, &ends.graceful),
-            (&mut self.ends.reset_by_us, &ends.reset_by_us),
-            (&mut self.ends.reset_by_peer, &ends.reset_by_peer),
-            (&mut self.ends.timed_out, &ends.timed_out),
             (&mut self.tuples_in_use, tuples_in_use),
         ] {
             *mine += others;
@@ -293,6 +302,7 @@ impl LoadCounts {
         for (mine, others) in arrays.chain(classes).chain(broken) {
             *mine += others;
         }
+        self.ends.merge(ends);
         self.reused.merge(reused);
         self.bulk.merge(bulk);
         self.longest_unasked_ns = self.longest_unasked_ns.max(*longest_unasked_ns);

@@ -243,11 +243,16 @@ struct Stage {
 
 impl Stage {
     fn new(plan: &LoadPlan, server: &Server, loss_ppm: u32) -> Self {
-        let mut world = World::new(5, Instant::from_ns(1_000_000_000));
-        world.set_max_idle(Duration::from_micros(100));
         let mut own = HostSpec::new(1);
         own.up.loss_ppm = loss_ppm;
         own.down.loss_ppm = loss_ppm;
+        Self::on(own, plan, server)
+    }
+
+    /// With the client on this host.
+    fn on(own: HostSpec, plan: &LoadPlan, server: &Server) -> Self {
+        let mut world = World::new(5, Instant::from_ns(1_000_000_000));
+        world.set_max_idle(Duration::from_micros(100));
         let client = world.add_host(own, |_| End::Load(Box::new(LoadClient::new(plan.clone()))));
         let mut other = HostSpec::new(2);
         other.config.listeners = vec![ListenerConfig::new(PORT, SynPolicy::Embryo)];

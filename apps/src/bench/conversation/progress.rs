@@ -49,6 +49,7 @@ fn tally(counts: &LoadCounts, stays: bool) -> Tally {
     tally.completed = counts.completed;
     tally.requests = counts.requests;
     tally.replies = counts.replies;
+    tally.waited = counts.waited;
     tally.faults = counts.failed;
     tally.faults[Fault::WrongConnection as usize] += counts.unasked;
     if stays {

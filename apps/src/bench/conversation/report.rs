@@ -140,7 +140,7 @@ impl Report {
             endpoint,
             client: Cost::of(client, exchanges),
             established: Established::of(course.set_up.as_ref()),
-            limit: limit::judge_workers(client, server),
+            limit: limit::judge_workers(client, server, per(tally.waited, tally.requests)),
             unaccounted: stopped.progress.unaccounted.abs() + course.client.unaccounted.abs(),
             counters: stopped.progress.counters,
             client_counters: course.client.counters,

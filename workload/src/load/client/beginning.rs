@@ -2,7 +2,7 @@
 //!
 //! It must never begin more than a burst in a turn, and never take an operation from the schedule that can't be begun.
 
-use stack::app::{ConnId, Cx, TxItem};
+use stack::app::{ConnId, Cx, SendError, TxItem};
 use stack::nic::Nic;
 use stack::time::Instant;
 
@@ -16,6 +16,15 @@ use crate::tally::Fault;
 
 /// Bytes of a header of the PROXY protocol at most: version 1 is the longer one.
 const PROXY_MAX: usize = crate::proxy::V1_MAX;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SendOutcome {
+    /// It is on its way.
+    Sent,
+    /// Its connection is parked and no open record is free, or its queue is full: [`stack::app::App::on_writable`] follows.
+    Waits,
+}
 
 impl LoadClient {
     /// In the first turn: copies the requests that never change into the NIC's memory.
@@ -301,7 +310,7 @@ impl LoadClient {
         Some(place)
     }
 
-    /// Sends the requests of all operations of a connection that were not sent.
+    /// Sends the requests of all operations of a connection that were not sent, as far as there is room for them.
     pub(super) fn ask_all<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
         let conn = self.connections.get(index);
         let Some((id, mut place)) = conn.map(|conn| (conn.id, conn.first)) else {
@@ -309,12 +318,22 @@ impl LoadClient {
         };
         while let Some(operation) = self.operations.get(place) {
             let next = operation.next;
-            if operation.sent_ns == 0
-                && let Err(fault) = self.ask(cx, id, place, operation.request)
-            {
-                return self.fail(cx, index, fault);
+            if operation.sent_ns == 0 {
+                match self.ask(cx, id, place, operation.request) {
+                    Ok(SendOutcome::Sent) => {}
+                    Ok(SendOutcome::Waits) => return,
+                    Err(fault) => return self.fail(cx, index, fault),
+                }
             }
             place = next;
+        }
+    }
+
+    /// There is room again on a connection: what waited for it is sent.
+    pub(super) fn ask_waiting<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>, index: u32) {
+        let conn = self.connections.get(index);
+        if conn.is_some_and(|conn| conn.stage == Stage::Open) {
+            self.ask_all(cx, index);
         }
     }
 
@@ -324,12 +343,14 @@ impl LoadClient {
         conn: ConnId,
         place: u32,
         request: u16,
-    ) -> Result<(), Fault> {
-        self.send_request(cx, conn, request)?;
-        if let Some(operation) = self.operations.get_mut(place) {
+    ) -> Result<SendOutcome, Fault> {
+        let asked = self.send_request(cx, conn, request)?;
+        if asked == SendOutcome::Waits {
+            self.counts.waited += 1;
+        } else if let Some(operation) = self.operations.get_mut(place) {
             operation.sent_ns = cx.now().as_ns().max(1);
         }
-        Ok(())
+        Ok(asked)
     }
 
     /// Sends the header of the PROXY protocol, if there is to be one.
@@ -362,34 +383,37 @@ impl LoadClient {
         Ok(())
     }
 
-    /// Sends a request.
+    /// Sends a request, if there is room for it.
     pub(super) fn send_request<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
         conn: ConnId,
         request: u16,
-    ) -> Result<(), Fault> {
+    ) -> Result<SendOutcome, Fault> {
         let fixed = self.fixed.get(usize::from(request));
         let len = match fixed.and_then(|fixed| fixed.bytes) {
-            Some((id, len)) => {
-                cx.send(conn, TxItem::Static { id, start: 0, len })
-                    .map_err(|_| Fault::SendRefused)?;
-                len as usize
-            }
-            None => self.send_written(cx, conn, request)?,
+            Some((id, len)) => match cx.send(conn, TxItem::Static { id, start: 0, len }) {
+                Ok(()) => len as usize,
+                Err(SendError::Full(_)) => return Ok(SendOutcome::Waits),
+                Err(_) => return Err(Fault::SendRefused),
+            },
+            None => match self.send_written(cx, conn, request)? {
+                Some(len) => len,
+                None => return Ok(SendOutcome::Waits),
+            },
         };
         self.counts.requests += 1;
         self.counts.bytes_out += len as u64;
-        Ok(())
+        Ok(SendOutcome::Sent)
     }
 
-    /// Sends a request with placeholders, and says how long it was.
+    /// Sends a request with placeholders, and says how long it was; `None` when there is no room.
     fn send_written<N: Nic>(
         &mut self,
         cx: &mut Cx<'_, N, LoadConn>,
         conn: ConnId,
         request: u16,
-    ) -> Result<usize, Fault> {
+    ) -> Result<Option<usize>, Fault> {
         let plan = self.plan.requests.get(usize::from(request));
         let plan = plan.ok_or(Fault::NoMemory)?;
         if plan.bytes.constant().is_some() {
@@ -403,12 +427,14 @@ impl LoadClient {
         let ends = ends.ok_or(Fault::Aborted)?;
         plan.bytes
             .write((number, ends), &mut self.random, &mut self.written);
-        let sent = cx.send_bytes(conn, &self.written);
-        if sent != Ok(self.written.len()) {
-            return Err(Fault::SendRefused);
+        match cx.send_bytes(conn, &self.written) {
+            Ok(len) if len == self.written.len() => {}
+            Err(SendError::Full(())) => return Ok(None),
+            // A part of a request can't be taken back.
+            _ => return Err(Fault::SendRefused),
         }
         self.next_number += 1;
-        Ok(self.written.len())
+        Ok(Some(self.written.len()))
     }
 
     /// Starts the timer of a connection without operations, which is opened or closed, unless it runs.

@@ -107,7 +107,11 @@ impl App for LoadClient {
         _: ConnId,
         state: &mut LoadConn,
     ) {
-        self.pump(cx, state.0);
+        if self.direction().is_some() {
+            self.pump(cx, state.0);
+        } else {
+            self.ask_waiting(cx, state.0);
+        }
     }
 
     fn on_peer_closed<N: Nic>(

@@ -73,13 +73,17 @@ impl LoadClient {
             let conn = self.connections.get(index);
             let free = conn
                 .filter(|conn| conn.stage == Stage::Open && conn.depth < self.plan.pipeline)
-                .map(|conn| conn.id);
-            if let Some(id) = free {
+                .map(|conn| (conn.id, conn.depth));
+            if let Some((id, before)) = free {
                 let request = self.choose_for(index);
                 let timing = (now_ns, is_timed);
-                if let Some(place) = self.push_operation(cx.now(), index, request, timing)
-                    && let Err(fault) = self.ask(cx, id, place, request)
-                {
+                let Some(place) = self.push_operation(cx.now(), index, request, timing) else {
+                    continue;
+                };
+                if before > 0 {
+                    // One of those before it may wait for room.
+                    self.ask_all(cx, index);
+                } else if let Err(fault) = self.ask(cx, id, place, request) {
                     self.fail(cx, index, fault);
                 }
             }

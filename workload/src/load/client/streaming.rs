@@ -8,6 +8,7 @@ use stack::app::{Cx, TxItem};
 use stack::nic::Nic;
 
 use super::LoadClient;
+use super::beginning::SendOutcome;
 use crate::load::LoadConn;
 use crate::load::plan::{Direction, Work};
 use crate::load::under_way::Stage;
@@ -34,10 +35,12 @@ impl LoadClient {
             return;
         };
         let request = self.choose_for(index);
-        if self.plan.requests.get(usize::from(request)).is_some()
-            && let Err(fault) = self.send_request(cx, conn.id, request)
-        {
-            return self.fail(cx, index, fault);
+        if self.plan.requests.get(usize::from(request)).is_some() {
+            let asked = self.send_request(cx, conn.id, request);
+            if asked != Ok(SendOutcome::Sent) {
+                // Nothing is queued yet: it is not its own queue that is full.
+                return self.fail(cx, index, asked.err().unwrap_or(Fault::SendRefused));
+            }
         }
         self.pump(cx, index);
     }

@@ -146,3 +146,29 @@ fn tuples_are_taken_from_the_pool_and_one_in_use_is_passed_over() {
     assert_eq!(counts.failed[Fault::NoPort as usize], 1);
     assert!(counts.tuples_in_use >= 20);
 }
+
+/// 40 connections, of which four may be open at a time: each request waits until another connection has parked.
+#[test]
+fn a_request_on_a_parked_connection_waits_for_a_record() {
+    let mut own = HostSpec::new(1);
+    own.config.limits.records.open.v4 = 4;
+    own.config.limits.records.parked.v4 = 100;
+    own.config.park_after = Duration::from_millis(10);
+    let asks = LoadPlan {
+        keeps_all: true,
+        at_random: true,
+        operations: 16,
+        ..plan(Work::Request, Pace::Closed, 40)
+    };
+    let mut stage = Stage::on(own, &asks, &Server::default());
+    stage.act(|client, _| client.fill());
+    stage.world.run_for(Duration::from_secs(10));
+    assert!(stage.client().is_full());
+    stage.start();
+    stage.world.run_for(Duration::from_secs(2));
+    let counts = stage.finish(Duration::from_secs(1));
+    // Four records, each free again some 45 ms after its request: the delayed ACK of the reply goes first.
+    assert!((100..=300).contains(&counts.completed), "{counts:?}");
+    assert!(counts.waited > 0);
+    assert_eq!((counts.failed_total(), counts.ends.reset_by_us), (0, 0));
+}
