@@ -1,6 +1,11 @@
 //! `syncline`: one binary, one folder or file per command. Modules stand in the order in which a run needs them.
 #![forbid(unsafe_code)]
 
+// A worker's connections and queues are large blocks that are read at random.
+#[cfg(feature = "dpdk")]
+#[global_allocator]
+static ALLOCATOR: dpdk::HugePageAllocator = dpdk::HugePageAllocator;
+
 // The command line: every command with its flags.
 mod cli;
 // Flags from a file.

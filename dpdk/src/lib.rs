@@ -18,6 +18,8 @@ mod error;
 mod spec;
 // Checks of a spec before DPDK is asked, because DPDK's own errors don't say what to do.
 mod preflight;
+// Huge pages for what a program itself allocates.
+mod allocator;
 // Limits of this process, as causes of errors.
 mod limits;
 // DPDK's log lines: to stderr, and into errors.
@@ -50,6 +52,7 @@ mod faults;
 // DPDK's checksum verifiers, for the side that must not trust ours.
 pub mod checksum;
 
+pub use allocator::HugePageAllocator;
 pub use drivers::TxCheck;
 pub use eal::{Eal, EalConfig, Hugepages, ThreadRegistration};
 pub use error::Error;
