@@ -2,6 +2,7 @@
 //!
 //! It must never guess: a verdict needs one side that was full and another that was not.
 
+use diagnose::counted;
 use serde::Serialize;
 
 use super::endpoint::Spent;
@@ -99,13 +100,22 @@ pub(super) fn judge(
     Limit { verdict, evidence }
 }
 
-/// Judges a run with a worker on both sides, by the cycles of both and the share of requests that waited for an open record.
-pub(super) fn judge_workers(client: &Spent, endpoint: &Spent, waited_share: f64) -> Limit {
+/// What a run lacked open records for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RecordLack {
+    /// The share of requests that waited for an open record of the client.
+    pub(super) waited_share: f64,
+    /// Segments of parked connections that the endpoint dropped, in the whole run: each comes again.
+    pub(super) dropped: u64,
+}
+
+/// Judges a run with a worker on both sides, by the cycles of both and the open records that they lacked.
+pub(super) fn judge_workers(client: &Spent, endpoint: &Spent, lack: RecordLack) -> Limit {
     let full = |spent: &Spent| spent.busy_share() >= FULL_SHARE && spent.mean_burst() >= FULL_BURST;
     let verdict = match (full(endpoint), full(client)) {
         (true, false) => Verdict::Endpoint,
         (false, true) => Verdict::Generator,
-        (false, false) if waited_share >= WAITED_SHARE => Verdict::Records,
+        (false, false) if lack.waited_share >= WAITED_SHARE => Verdict::Records,
         _ => Verdict::Undetermined,
     };
     let mut evidence = format!(
@@ -115,10 +125,12 @@ pub(super) fn judge_workers(client: &Spent, endpoint: &Spent, waited_share: f64)
         endpoint.busy_share() * 100.0,
         endpoint.mean_burst()
     );
-    if waited_share > 0.0 {
+    if lack.waited_share > 0.0 || lack.dropped > 0 {
         evidence += &format!(
-            "; {:.1} % of the requests waited for an open record (more of them: --open-records, --park-after)",
-            waited_share * 100.0
+            "; {:.1} % of the requests waited for an open record, {} of the endpoint found none (--open-records for more, \
+             --park-after for sooner)",
+            lack.waited_share * 100.0,
+            counted(lack.dropped, "segment")
         );
     }
     Limit { verdict, evidence }
@@ -175,14 +187,20 @@ mod tests {
             frames: burst,
             ..Spent::default()
         };
-        let verdict = |client, endpoint| judge_workers(&client, &endpoint, 0.0).verdict;
+        let verdict =
+            |client, endpoint| judge_workers(&client, &endpoint, RecordLack::default()).verdict;
         assert_eq!(verdict(spent(60, 60), spent(99, 60)), Verdict::Endpoint);
         assert_eq!(verdict(spent(99, 60), spent(60, 60)), Verdict::Generator);
         assert_eq!(verdict(spent(99, 60), spent(99, 60)), Verdict::Undetermined);
         assert_eq!(verdict(spent(99, 3), spent(99, 3)), Verdict::Undetermined);
-        let waiting = judge_workers(&spent(20, 30), &spent(20, 30), 0.6);
+        let lack = RecordLack {
+            waited_share: 0.6,
+            dropped: 7,
+        };
+        let waiting = judge_workers(&spent(20, 30), &spent(20, 30), lack);
         assert_eq!(waiting.verdict, Verdict::Records);
         assert!(waiting.evidence.contains("60.0 % of the requests waited"));
+        assert!(waiting.evidence.contains("7 segments of the endpoint"));
     }
 
     #[test]

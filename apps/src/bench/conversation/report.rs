@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use workload::Tally;
 
 use super::super::args::{BenchArgs, Mode};
-use super::super::limit::{self, Limit};
+use super::super::limit::{self, Limit, RecordLack};
 use super::super::report::{Sides, Stages, per, rounded};
 use super::course::{ConversationRun, Window};
 use super::plan;
@@ -88,6 +89,15 @@ pub(in super::super) struct Report {
     is_one_process: bool,
 }
 
+/// What the client waited for, and what the endpoint dropped.
+fn lack_of_records(tally: &Tally, endpoint: &BTreeMap<String, u64>) -> RecordLack {
+    let dropped = endpoint.get("unpark_no_record");
+    RecordLack {
+        waited_share: per(tally.waited, tally.requests),
+        dropped: dropped.copied().unwrap_or(0),
+    }
+}
+
 impl Report {
     /// The report of a run.
     pub(super) fn new(args: &BenchArgs, course: ConversationRun, sides: Sides) -> Self {
@@ -110,6 +120,7 @@ impl Report {
         let (memory, room) = (sides.memory(), sides.ready.map(|ready| ready.room));
         let stopped = sides.stopped.unwrap_or_default();
         let endpoint = Cost::of(server, exchanges);
+        let lack = lack_of_records(tally, &stopped.progress.counters);
         let of_connect = |value| is_connect.then_some(value);
         Self {
             mode: args.mode.name(),
@@ -140,7 +151,7 @@ impl Report {
             endpoint,
             client: Cost::of(client, exchanges),
             established: Established::of(course.set_up.as_ref()),
-            limit: limit::judge_workers(client, server, per(tally.waited, tally.requests)),
+            limit: limit::judge_workers(client, server, lack),
             unaccounted: stopped.progress.unaccounted.abs() + course.client.unaccounted.abs(),
             counters: stopped.progress.counters,
             client_counters: course.client.counters,
