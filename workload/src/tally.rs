@@ -36,7 +36,7 @@ pub enum Fault {
     TableFull,
     /// The address of either side could not be used.
     NoRoute,
-    /// The send queue refused what fits an empty one.
+    /// There was no room for a request as long as it waited, or room for a part of it only.
     SendRefused,
     /// There was no memory for the bytes to send.
     NoMemory,

@@ -59,10 +59,12 @@ impl LoadClient {
             if cx.now() < Instant::from_ns(oldest.begun_ns) + self.plan.timeout {
                 return;
             }
-            let index = oldest.conn;
+            let (index, is_unsent) = (oldest.conn, oldest.sent_ns == 0);
             let stage = self.connections.get(index).map(|conn| conn.stage);
             let fault = match stage {
                 Some(Stage::Opening) => Fault::TimedOut,
+                // There never was room for it.
+                Some(Stage::Open) if is_unsent => Fault::SendRefused,
                 _ => Fault::NoReply,
             };
             self.fail(cx, index, fault);

@@ -147,28 +147,59 @@ fn tuples_are_taken_from_the_pool_and_one_in_use_is_passed_over() {
     assert!(counts.tuples_in_use >= 20);
 }
 
-/// 40 connections, of which four may be open at a time: each request waits until another connection has parked.
-#[test]
-fn a_request_on_a_parked_connection_waits_for_a_record() {
+/// 40 connections, of which four may be open at a time, and 16 requests under way.
+fn parked(server: &Server, park_after: Duration, timeout: Duration) -> Stage {
     let mut own = HostSpec::new(1);
     own.config.limits.records.open.v4 = 4;
     own.config.limits.records.parked.v4 = 100;
-    own.config.park_after = Duration::from_millis(10);
+    own.config.park_after = park_after;
     let asks = LoadPlan {
         keeps_all: true,
         at_random: true,
         operations: 16,
+        timeout,
         ..plan(Work::Request, Pace::Closed, 40)
     };
-    let mut stage = Stage::on(own, &asks, &Server::default());
+    let mut stage = Stage::on(own, &asks, server);
     stage.act(|client, _| client.fill());
     stage.world.run_for(Duration::from_secs(10));
     assert!(stage.client().is_full());
     stage.start();
+    stage
+}
+
+/// Each request waits until another connection has parked.
+#[test]
+fn a_request_on_a_parked_connection_waits_for_a_record() {
+    let mut stage = parked(
+        &Server::default(),
+        Duration::from_millis(10),
+        Duration::from_secs(10),
+    );
     stage.world.run_for(Duration::from_secs(2));
     let counts = stage.finish(Duration::from_secs(1));
     // Four records, each free again some 45 ms after its request: the delayed ACK of the reply goes first.
     assert!((100..=300).contains(&counts.completed), "{counts:?}");
     assert!(counts.waited > 0);
     assert_eq!((counts.failed_total(), counts.ends.reset_by_us), (0, 0));
+}
+
+/// The server answers nothing, and connections park later than requests are given up: four have no reply, and the others never had a
+/// record.
+#[test]
+fn a_request_that_never_finds_a_record_is_no_request_without_a_reply() {
+    let silent = Server {
+        stalls: Instant::ZERO..Instant::from_ns(100 * SECOND),
+        ..Server::default()
+    };
+    let mut stage = parked(
+        &silent,
+        Duration::from_millis(300),
+        Duration::from_millis(100),
+    );
+    stage.world.run_for(Duration::from_millis(110));
+    let failed = stage.client().counts().failed;
+    assert_eq!(failed[Fault::NoReply as usize], 4);
+    assert_eq!(failed[Fault::SendRefused as usize], 12);
+    stage.finish(Duration::from_secs(1));
 }
