@@ -6,8 +6,8 @@
 use core::ffi::c_void;
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// Blocks from here on are advised, in bytes. At most a huge page of a block is resident without need: an eighth of the smallest one
-/// at each end.
+/// Blocks from here on are advised, in bytes. A block becomes resident by huge pages of 2 MiB: an eighth of the smallest one is resident
+/// before it is needed.
 const LARGE_BYTES: usize = 16 << 20;
 
 /// Smallest page of any system that we run on, in bytes; where pages are larger the system refuses the advice.

@@ -89,6 +89,7 @@ impl Kind {
                     "scripts/bench-instructions",
                     "cargo build --release",
                     "scripts/package",
+                    "scripts/build-profiled",
                     "scripts/build-static",
                     "scripts/install",
                     "scripts/setup",
