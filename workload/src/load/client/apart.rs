@@ -40,12 +40,7 @@ impl LoadClient {
         if let Some(apart) = &mut self.apart {
             return apart.to_ask.push((index, id));
         }
-        if next != NONE {
-            return self.ask_all(cx, index);
-        }
-        if let Err(fault) = self.ask(cx, id, first, request) {
-            self.fail(cx, index, fault);
-        }
+        self.ask_on(cx, (index, id), (first, request), next == NONE);
     }
 
     /// Closes a connection that has done its work: now, or in the next turn.

@@ -391,16 +391,16 @@ impl LoadClient {
         request: u16,
     ) -> Result<SendOutcome, Fault> {
         let fixed = self.fixed.get(usize::from(request));
-        let len = match fixed.and_then(|fixed| fixed.bytes) {
+        let sent = match fixed.and_then(|fixed| fixed.bytes) {
             Some((id, len)) => match cx.send(conn, TxItem::Static { id, start: 0, len }) {
-                Ok(()) => len as usize,
-                Err(SendError::Full(_)) => return Ok(SendOutcome::Waits),
+                Ok(()) => Some(len as usize),
+                Err(SendError::Full(_)) => None,
                 Err(_) => return Err(Fault::SendRefused),
             },
-            None => match self.send_written(cx, conn, request)? {
-                Some(len) => len,
-                None => return Ok(SendOutcome::Waits),
-            },
+            None => self.send_written(cx, conn, request)?,
+        };
+        let Some(len) = sent else {
+            return Ok(SendOutcome::Waits);
         };
         self.counts.requests += 1;
         self.counts.bytes_out += len as u64;

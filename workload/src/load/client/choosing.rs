@@ -77,16 +77,27 @@ impl LoadClient {
             if let Some((id, before)) = free {
                 let request = self.choose_for(index);
                 let timing = (now_ns, is_timed);
-                let Some(place) = self.push_operation(cx.now(), index, request, timing) else {
-                    continue;
-                };
-                if before > 0 {
-                    // One of those before it may wait for room.
-                    self.ask_all(cx, index);
-                } else if let Err(fault) = self.ask(cx, id, place, request) {
-                    self.fail(cx, index, fault);
+                if let Some(place) = self.push_operation(cx.now(), index, request, timing) {
+                    self.ask_on(cx, (index, id), (place, request), before == 0);
                 }
             }
+        }
+    }
+
+    /// Asks what is to be asked on a connection. Mostly it has one operation, at `place`, which is not looked up again; of several, the
+    /// first may wait for room.
+    #[inline(always)]
+    pub(super) fn ask_on<N: Nic>(
+        &mut self,
+        cx: &mut Cx<'_, N, LoadConn>,
+        (index, id): (u32, ConnId),
+        (place, request): (u32, u16),
+        is_only: bool,
+    ) {
+        if !is_only {
+            self.ask_all(cx, index);
+        } else if let Err(fault) = self.ask(cx, id, place, request) {
+            self.fail(cx, index, fault);
         }
     }
 }
