@@ -11,6 +11,7 @@ use dpdk::{DpdkNic, Mempool, QueuePair};
 use serde::{Deserialize, Serialize};
 use stack::app::{App, NoApp};
 use stack::config::{Config, ConfigError};
+use stack::counters::Counter;
 use stack::memory::PageOptions;
 use stack::worker::{Cycles, RingEnd, Worker};
 use syncline::turning::turn_until_stopped;
@@ -191,6 +192,11 @@ impl Spent {
 }
 
 impl Progress {
+    /// One of its counters.
+    pub(super) fn count(&self, counter: Counter) -> u64 {
+        self.counters.get(counter.name()).copied().unwrap_or(0)
+    }
+
     pub(super) fn of<N: stack::nic::Nic, A: ReportsProgress>(worker: &Worker<N, A>) -> Self {
         let counters = worker.counters();
         Self {

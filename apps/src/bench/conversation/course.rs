@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use dpdk::{DpdkNic, QueuePair};
 
+use stack::counters::Counter;
 use stack::nic::fault::FaultSpec;
 use stack::worker::{RingEnd, Steered};
 use workload::load::{LoadClient, Measure};
@@ -327,7 +328,7 @@ impl Conductor<'_> {
         from: (&ClientProgress, &Progress),
         to: (&ClientProgress, &Progress),
     ) -> Window {
-        let sent = |progress: &Progress| progress.counters.get("tx_frames").map_or(0, |&n| n);
+        let sent = |progress: &Progress| progress.count(Counter::TxFrames);
         Window {
             seconds: (to.0.at - from.0.at).as_secs_f64(),
             tally: to.0.tally.since(&from.0.tally),

@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use stack::counters::Counter;
 use workload::Tally;
 
 use super::super::args::{BenchArgs, Mode};
+use super::super::endpoint::Progress;
 use super::super::limit::{self, Limit, RecordLack};
 use super::super::report::{Sides, Stages, per, rounded};
 use super::course::{ConversationRun, Window};
@@ -90,11 +92,10 @@ pub(in super::super) struct Report {
 }
 
 /// What the client waited for, and what the endpoint dropped.
-fn lack_of_records(tally: &Tally, endpoint: &BTreeMap<String, u64>) -> RecordLack {
-    let dropped = endpoint.get("unpark_no_record");
+fn lack_of_records(tally: &Tally, endpoint: &Progress) -> RecordLack {
     RecordLack {
         waited_share: per(tally.waited, tally.requests),
-        dropped: dropped.copied().unwrap_or(0),
+        dropped: endpoint.count(Counter::UnparkNoRecord),
     }
 }
 
@@ -120,7 +121,7 @@ impl Report {
         let (memory, room) = (sides.memory(), sides.ready.map(|ready| ready.room));
         let stopped = sides.stopped.unwrap_or_default();
         let endpoint = Cost::of(server, exchanges);
-        let lack = lack_of_records(tally, &stopped.progress.counters);
+        let lack = lack_of_records(tally, &stopped.progress);
         let of_connect = |value| is_connect.then_some(value);
         Self {
             mode: args.mode.name(),
