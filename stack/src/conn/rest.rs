@@ -56,15 +56,11 @@ impl<F> Connections<F> {
         now: Instant,
         mut moved: impl FnMut(Entry, Slot),
     ) {
-        let slots = self.conns.len();
-        let mut looks = self.resting.take_looks(slots, rest.after, now);
-        while looks > 0 && self.awake_len() > rest.above as usize {
-            looks -= 1;
-            let hand = self.resting.hand;
+        let mut looks = self.take_looks(rest, now);
+        while let Some(hand) = self.look(rest, &mut looks) {
             let Some(conn) = self.conns.get(hand) else {
                 return;
             };
-            self.resting.hand += 1;
             let env = Env {
                 now,
                 settings: profiles.get(conn.profile),
@@ -85,6 +81,34 @@ impl<F> Connections<F> {
             self.slots.give_back(hand as u32);
             moved(entry, Slot::at_rest(number));
         }
+    }
+
+    /// How many connections [`Connections::rest_some`] or [`Connections::next_unused`] may look at in this turn.
+    pub fn take_looks(&mut self, rest: Rest, now: Instant) -> u32 {
+        self.resting.take_looks(self.conns.len(), rest.after, now)
+    }
+
+    /// The next connection in the order of their slots that has carried nothing since it opened, and has nothing to do. Each one that
+    /// it looks at takes one of `looks`. `None` when those are used up, the round is over, or no more than [`Rest::above`] are awake.
+    pub fn next_unused(&mut self, rest: Rest, looks: &mut u32) -> Option<Slot> {
+        loop {
+            let hand = self.look(rest, looks)?;
+            let conn = self.conns.get(hand)?;
+            if is_idle(conn) && conn.tcb.is_unused() {
+                return Some(Slot(hand as u32));
+            }
+        }
+    }
+
+    /// The slot that the walk over slots comes to next.
+    fn look(&mut self, rest: Rest, looks: &mut u32) -> Option<usize> {
+        let hand = self.resting.hand;
+        if *looks == 0 || hand >= self.conns.len() || self.awake_len() <= rest.above as usize {
+            return None;
+        }
+        *looks -= 1;
+        self.resting.hand += 1;
+        Some(hand)
     }
 
     /// Takes a slot for the connection that rests in the place that `slot` says, whose place is free then. `None` when there is
@@ -111,14 +135,19 @@ impl<F> Connections<F> {
     }
 }
 
-/// The connection in the form for a rest; `None` unless it has been idle for long enough, nothing is under way, neither for the
-/// protocol nor for its app, and its queues are empty.
-fn at_rest(conn: &Conn, rest_after: Duration, env: &Env<'_>) -> Option<RestingConn> {
-    //~ A connection that its app has not heard of does not rest: `!conn.is_quiet()` -> `!conn.has(Conn::LIVE)`;
+/// Whether a connection has nothing to do for its app, which has heard of all that happened to it, and its queues are empty.
+fn is_idle(conn: &Conn) -> bool {
+    //~ A connection that its app has not heard of does not rest: `conn.is_quiet() &&` -> `conn.has(Conn::LIVE) &&`;
     //~   who_is_not_accepted_does_not_rest
-    //~ A connection with something queued does not rest: `|| conn.has_queued()` -> nothing;
+    //~ A connection with something queued does not rest: `&& !conn.has_queued()` -> nothing;
     //~   what_is_kept_or_corked_keeps_a_connection_awake
-    if !conn.is_quiet() || conn.has_queued() {
+    conn.is_quiet() && !conn.has_queued()
+}
+
+/// The connection in the form for a rest; `None` unless it has been idle for long enough, and nothing is under way, neither for the
+/// protocol nor for its app.
+fn at_rest(conn: &Conn, rest_after: Duration, env: &Env<'_>) -> Option<RestingConn> {
+    if !is_idle(conn) {
         return None;
     }
     //~ A connection in use does not rest: `|| conn.tcb.is_unused()` -> `|| true`; what_is_in_use_stays_awake

@@ -130,6 +130,11 @@ impl<N: Nic> Core<N> {
             //~ A connection with gaps parks; a_connection_with_gaps_parks_after_a_minute
             self.prune_ahead(slot);
         }
+        self.park_now(slot, now);
+    }
+
+    /// Parks a connection with empty queues that its app has heard of, unless something is under way.
+    pub(super) fn park_now(&mut self, slot: Slot, now: Instant) {
         let Some(parts) = self.conns.parts(slot) else {
             return;
         };

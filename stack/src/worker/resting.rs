@@ -22,17 +22,33 @@ impl<N: Nic> Core<N> {
     #[inline]
     pub(super) fn rest_idle(&mut self, now: Instant) {
         //~ Idle connections rest: `let are_many = ` -> `let are_many = false && `; idle_connections_rest_and_go_on
-        //~ What parks soon does not rest: `park_after > rest.after` -> `true`; what_parks_soon_does_not_rest
+        //~ What parks soon does not rest: `if park_after > rest.after` -> `if true`; what_parks_soon_does_not_rest
         //~ No connection comes to rest while places are scarce: `&& !self.conns.chunks.is_scarce()` -> nothing;
         //~   whatever_happens_a_rest_changes_nothing
         let (rest, park_after) = (self.endpoint.config.rest, self.endpoint.config.park_after);
-        let are_many = self.conns.awake_len() > rest.above as usize && park_after > rest.after;
+        let are_many = self.conns.awake_len() > rest.above as usize;
         // The walk over those that stand still has its marks by slot.
         if are_many && !self.conns.chunks.is_scarce() {
-            self.rest_some(now);
+            if park_after > rest.after {
+                self.rest_some(now);
+            } else {
+                self.park_unused(now);
+            }
         }
         if self.conns.resting_len() > 0 {
             self.park_resting(now);
+        }
+    }
+
+    /// Connections that have carried nothing park without waiting: they have no congestion window to lose, and where many are opened to be
+    /// used later, each would keep its `Conn` for nothing.
+    #[inline(never)]
+    fn park_unused(&mut self, now: Instant) {
+        let rest = self.endpoint.config.rest;
+        let mut looks = self.conns.take_looks(rest, now);
+        while let Some(slot) = self.conns.next_unused(rest, &mut looks) {
+            //~ Beyond a number, what has carried nothing parks at once; what_has_carried_nothing_parks_at_once
+            self.park_now(slot, now);
         }
     }
 

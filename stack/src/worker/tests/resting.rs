@@ -185,14 +185,50 @@ fn what_is_in_use_stays_awake() {
     assert_eq!(host.awake_and_resting(), (0, 1));
 }
 
+/// A host whose connections rest after two seconds, and park before that.
+fn parking_soon(above: u32) -> Host<Puppet> {
+    Host::probing(|spec| {
+        let after = Duration::from_secs(2);
+        spec.rest = Rest { above, after };
+    })
+}
+
 #[test]
 fn what_parks_soon_does_not_rest() {
-    let mut host = Host::probing(|spec| {
-        let (above, after) = (0, Duration::from_secs(2));
-        spec.rest = Rest { above, after };
-    });
-    host.shake_hands().wait_ms(100).wait_ms(100);
+    let mut host = parking_soon(0);
+    host.shake_hands();
+    host.inject(data(5).seq(1).ack(1));
+    host.wait_ms(41).expect(ack().seq(1).ack(6));
+    host.wait_ms(50).wait_ms(50).wait_ms(50);
     assert_eq!(host.awake_and_resting(), (1, 0));
+}
+
+#[test]
+fn what_has_carried_nothing_parks_at_once() {
+    let mut host = parking_soon(1);
+    host.shake_hands();
+    host.on(Flow::v4(40_001, OPEN)).shake_hands();
+    host.wait_ms(6);
+    assert_eq!(host.awake_and_resting(), (1, 0), "one may stay awake");
+    assert_eq!(host.worker().records(Kind::Parked).total(), 1);
+
+    // It goes on as any that is parked, and has then carried something.
+    let mut host = parking_soon(0);
+    host.shake_hands().hears(&[Ready, Open]);
+    host.wait_ms(6);
+    assert_eq!(host.kind(), Some(Kind::Parked));
+    host.inject(data(5).seq(1).ack(1)).hears(&[Data(5)]);
+    host.wait_ms(41).expect(ack().seq(1).ack(6));
+    for _ in 0..10 {
+        host.wait_ms(6);
+    }
+    assert_eq!(host.kind(), Some(Kind::Open));
+
+    // Nor does one park that its app has not accepted yet.
+    let mut host = parking_soon(0);
+    host.app().accepts = false;
+    host.shake_hands().settle();
+    assert_eq!(host.kind(), Some(Kind::Open));
 }
 
 #[test]
