@@ -34,10 +34,10 @@ const IDLE_ROUNDS: u32 = 4;
 
 /// When open connections rest that have nothing under way: in 128 bytes instead of 576, and nothing of them is forgotten. To go on costs
 /// some 300 cycles. Of use where [`crate::config::ConfigSpec::park_after`] is long: what parks before it would rest never does. Where
-/// that is so, those that have carried nothing since they opened park at once instead.
+/// that is so, and fewer may be open than parked, those that have carried nothing since they opened park at once instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rest {
-    /// So many of a worker never do, and none parks before its time.
+    /// So many of a worker never do, and never park before their time.
     pub above: u32,
     /// How long one has to be idle. One that has carried nothing since it opened doesn't wait.
     pub after: Duration,

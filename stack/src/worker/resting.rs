@@ -29,9 +29,12 @@ impl<N: Nic> Core<N> {
         let are_many = self.conns.awake_len() > rest.above as usize;
         // The walk over those that stand still has its marks by slot.
         if are_many && !self.conns.chunks.is_scarce() {
+            let records = &self.endpoint.config.limits.records;
+            //~ Where each connection may be open, none parks before its time: -> `} else if true {`;
+            //~   where_each_may_be_open_none_parks_before_its_time
             if park_after > rest.after {
                 self.rest_some(now);
-            } else {
+            } else if records.open.total() < records.parked.total() {
                 self.park_unused(now);
             }
         }
@@ -40,8 +43,8 @@ impl<N: Nic> Core<N> {
         }
     }
 
-    /// Connections that have carried nothing park without waiting: they have no congestion window to lose, and where many are opened to be
-    /// used later, each would keep its `Conn` for nothing.
+    /// Connections that have carried nothing park without waiting, where not all may be open at a time: they have no congestion window to
+    /// lose, and where many are opened to be used later, each would keep its `Conn` for nothing.
     #[inline(never)]
     fn park_unused(&mut self, now: Instant) {
         let rest = self.endpoint.config.rest;

@@ -185,11 +185,12 @@ fn what_is_in_use_stays_awake() {
     assert_eq!(host.awake_and_resting(), (0, 1));
 }
 
-/// A host whose connections rest after two seconds, and park before that.
+/// A host whose connections rest after two seconds, and park before that; half of them may be open at a time.
 fn parking_soon(above: u32) -> Host<Puppet> {
     Host::probing(|spec| {
         let after = Duration::from_secs(2);
         spec.rest = Rest { above, after };
+        spec.limits.records.open.v4 /= 2;
     })
 }
 
@@ -228,6 +229,19 @@ fn what_has_carried_nothing_parks_at_once() {
     let mut host = parking_soon(0);
     host.app().accepts = false;
     host.shake_hands().settle();
+    assert_eq!(host.kind(), Some(Kind::Open));
+}
+
+#[test]
+fn where_each_may_be_open_none_parks_before_its_time() {
+    let mut host = Host::probing(|spec| {
+        let (above, after) = (0, Duration::from_secs(2));
+        spec.rest = Rest { above, after };
+    });
+    host.shake_hands();
+    for _ in 0..10 {
+        host.wait_ms(6);
+    }
     assert_eq!(host.kind(), Some(Kind::Open));
 }
 
