@@ -29,6 +29,11 @@ const CONNECT_CONNECTIONS: u32 = 256;
 const REQUEST_CONNECTIONS: u32 = 1000;
 /// More flows than this can't be made from the ports that the generator leaves alone.
 const CONNECTIONS_MAX: u32 = 100_000_000;
+/// Records for connections that aren't parked, unless asked for otherwise.
+const OPEN_MAX: u32 = 2_000_000;
+/// Idle times after which connections park, unless asked for otherwise: where not all may be open, and where all may.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER_LONG: Duration = Duration::from_secs(5);
 /// Records beyond those under way: what one side has ended and the other hasn't.
 pub(super) const SLACK: u32 = 1024;
 
@@ -99,9 +104,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "TIME", default_value = "1", value_parser = units::duration)]
     pub(crate) time_wait: Duration,
 
-    /// `request`: how long a connection is idle before it is parked
-    #[arg(long, value_name = "TIME", default_value = "1", value_parser = units::duration, hide_short_help = true)]
-    pub(crate) park_after: Duration,
+    /// `request`: how long a connection is idle before it is parked [default: 1 s with fewer open records than connections, else 5 s]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, hide_short_help = true)]
+    pub(crate) park_after: Option<Duration>,
 
     /// `request`: records for connections that aren't parked, on each side [default: one per connection, at most 2m]
     #[arg(long, value_name = "N", value_parser = units::count_u32, hide_short_help = true)]
@@ -393,6 +398,20 @@ impl BenchArgs {
             )));
         }
         Ok(())
+    }
+
+    /// How long a connection is idle before it is parked. Where each may be open, that is long enough for a random request to come before:
+    /// the figure is that of open connections. No longer, or those that were not asked yet would rest.
+    pub(crate) fn park_after(&self) -> Duration {
+        let parks = self.open_records() < self.requested_connections();
+        let default = if parks { PARK_AFTER } else { PARK_AFTER_LONG };
+        self.park_after.unwrap_or(default)
+    }
+
+    /// `request`: records for connections that aren't parked, on each side.
+    pub(crate) fn open_records(&self) -> u32 {
+        let connections = self.requested_connections();
+        self.open_records.unwrap_or(connections.min(OPEN_MAX))
     }
 
     /// `request`: the connections to open.

@@ -192,7 +192,7 @@ fn flags(args: &BenchArgs) -> Vec<String> {
         ("--shape", args.shape.name().to_owned()),
         ("--size", args.size.to_string()),
         ("--time-wait", ms(args.time_wait)),
-        ("--park-after", ms(args.park_after)),
+        ("--park-after", ms(args.park_after())),
     ]
     .into_iter()
     .flat_map(|(flag, value)| [flag.to_owned(), value])

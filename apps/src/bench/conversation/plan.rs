@@ -42,8 +42,6 @@ const TIME_WAIT_MIN: u64 = 65_536;
 const TIME_WAIT_MAX: u64 = 1 << 24;
 /// The same of the side that closes second, and enters TIME-WAIT only when both close at once.
 const TIME_WAIT_SECOND: u32 = 4096;
-/// Records for connections that aren't parked, unless asked for otherwise.
-const OPEN_MAX: u32 = 2_000_000;
 /// The least of each kind; a table can't have none.
 const UNUSED: u32 = 64;
 
@@ -187,7 +185,7 @@ fn both_sides(args: &BenchArgs, (v4, v6): (Ipv4Addr, Ipv6Addr), side: &str) -> C
         records.v6 = records.v6.min(TIME_WAIT_SECOND);
     }
     spec.tcp.two_msl = args.time_wait;
-    spec.park_after = args.park_after;
+    spec.park_after = args.park_after();
     spec.tcp.profile.rcv_buf = RCV_BUF;
     // Each message is whole, and should not wait for an acknowledgment.
     spec.tcp.profile.nagle = false;
@@ -211,10 +209,9 @@ pub(super) fn capacity(args: &BenchArgs) -> Capacity {
     match args.mode {
         Mode::Request => {
             let connections = args.requested_connections();
-            let open = args.open_records.unwrap_or(connections.min(OPEN_MAX));
             Capacity {
                 embryos: of_family(under_way),
-                open: of_family(open.max(under_way)),
+                open: of_family(args.open_records().max(under_way)),
                 parked: of_family(connections.max(UNUSED)),
                 time_wait: of_family(UNUSED),
             }
