@@ -379,10 +379,7 @@ mod tests {
     }
 
     fn confirmed_at(now: Instant) -> LinkPeer {
-        LinkPeer {
-            mac: MAC,
-            heard_at: TickMs::at(now),
-        }
+        LinkPeer::new(MAC, TickMs::at(now))
     }
 
     #[test]

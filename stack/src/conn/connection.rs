@@ -2,6 +2,7 @@
 //!
 //! It must never know of others, nor of what they share: that is [`super::connections::Connections`].
 
+use core::mem::offset_of;
 use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU32;
 
@@ -14,7 +15,7 @@ use crate::memory::prefetch_read;
 use crate::queue::chunks::Chunks;
 use crate::queue::out_of_order::OutOfOrder;
 use crate::queue::rx_queue::RxQueue;
-use crate::queue::tx_queue::TxQueue;
+use crate::queue::tx_queue::{CURSORS_LEN, TxQueue};
 use crate::tcp::env::{Env, TcpCounters};
 use crate::tcp::output::Unsent;
 use crate::tcp::profile::ProfileId;
@@ -29,8 +30,32 @@ use crate::wire::vlan::VlanId;
 pub struct LinkPeer {
     /// Where frames of the connection come from, and go to.
     pub mac: MacAddr,
+    is_known: Known,
     /// When a valid segment last came from there.
     pub heard_at: TickMs,
+}
+
+// A connection has just so much room for an optional one.
+const _: () = assert!(size_of::<Option<LinkPeer>>() == 12);
+
+impl LinkPeer {
+    /// Frames of the connection come from this address, and did so then.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(mac: MacAddr, heard_at: TickMs) -> Self {
+        Self {
+            mac,
+            is_known: Known::Yes,
+            heard_at,
+        }
+    }
+}
+
+/// What an absent [`LinkPeer`] has not: a byte of one value only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Known {
+    Yes = 1,
 }
 
 /// The properties of a new connection.
@@ -55,29 +80,37 @@ pub struct NewConn {
 }
 
 /// One open connection: where buffers meet protocol.
+///
+/// Its lines of the cache are in three parts, so that a request in the usual form touches five of the nine: the first three have the
+/// protocol's usual numbers, then come four of what few segments need, and two of the rest.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Conn {
     /// The protocol's numbers.
     pub tcb: Tcb,
-    /// The earliest time at which it wants to be called, in ns; `u64::MAX` when there is none. The wheel fires by then.
-    pub(super) fires_ns: u64,
-    /// Data queued for sending and not acknowledged yet.
-    pub tx: TxQueue,
-    /// Data received in order and not read yet.
-    pub rx: RxQueue,
     /// Data received ahead of a gap.
     pub ahead: OutOfOrder,
     /// Frames that the application has read, from any connection, and keeps here.
     pub kept: RxQueue,
-    /// Its name.
-    pub id: ConnId,
     /// Where its record stands in the table.
     pub found: Found,
-    /// Whose it is.
-    pub key: FlowKey,
     /// The hash of `key`.
     pub hash: FlowHash,
+    /// Always zero: what of `tx` is used with each request begins a line.
+    spare: [u32; 2],
+    /// Data queued for sending and not acknowledged yet.
+    pub tx: TxQueue,
+    pub(super) bits: Bits,
+    /// The profile that its application has chosen.
+    pub profile: ProfileId,
+    /// The earliest time at which it wants to be called, in ns; `u64::MAX` when there is none. The wheel fires by then.
+    pub(super) fires_ns: u64,
+    /// Its name.
+    pub id: ConnId,
+    /// Data received in order and not read yet.
+    pub rx: RxQueue,
+    /// Whose it is.
+    pub key: FlowKey,
     /// Our address and VLAN, which `key` names by their id; `None` until it was looked up.
     pub local: Option<(VlanId, IpAddr)>,
     /// Where its frames go; `None` before the first one came.
@@ -86,13 +119,12 @@ pub struct Conn {
     pub path_epoch: u32,
     /// The number of the application's state for it.
     pub state: StateNumber,
-    pub(super) bits: Bits,
-    /// The profile that its application has chosen.
-    pub profile: ProfileId,
 }
 
 // Nine lines, and nothing to spare.
 const _: () = assert!(size_of::<Conn>() == 576);
+const _: () = assert!(offset_of!(Conn, tx) + CURSORS_LEN == 7 * 64);
+const _: () = assert!(offset_of!(Conn, key) == 8 * 64);
 
 impl Conn {
     /// The application has accepted it, or opened it.
@@ -127,21 +159,22 @@ impl Conn {
         // Named without `..`, so that no field can be forgotten.
         let Self {
             tcb: _,
-            fires_ns,
-            tx,
-            rx,
             ahead,
             kept,
-            id,
             found,
-            state,
-            key,
             hash,
+            spare: _,
+            tx,
+            bits,
+            profile,
+            fires_ns,
+            id,
+            rx,
+            key,
             local,
             link,
             path_epoch,
-            bits,
-            profile,
+            state,
         } = self;
         *fires_ns = u64::MAX;
         *tx = TxQueue::default();
@@ -167,6 +200,7 @@ impl Conn {
         Self {
             tcb: Tcb::closed(&env),
             fires_ns: u64::MAX,
+            spare: [0; 2],
             tx: TxQueue::default(),
             rx: RxQueue::default(),
             ahead: OutOfOrder::default(),
@@ -219,13 +253,12 @@ impl Conn {
         bits == Bits::only(Self::LIVE | Self::OWNED | Self::ANNOUNCED)
     }
 
-    /// Starts loading all but the cold part's end.
+    /// Starts loading what a request in the usual form touches.
     #[inline(always)]
     pub(crate) fn prefetch(&self) {
         self.tcb.prefetch();
         prefetch_read(&self.fires_ns);
-        prefetch_read(&self.id);
-        prefetch_read(&self.bits);
+        prefetch_read(&self.key);
     }
 
     /// Whether a queue holds anything.

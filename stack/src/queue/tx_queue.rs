@@ -66,45 +66,34 @@ impl Cursor {
 
 /// The send queue of one connection: plain numbers, empty when all bytes are zero. The nodes lie in a [`Chunks`], always
 /// the same one. A copy stands for the same nodes: only one of the two may be used afterwards.
+///
+/// The cursors come first: a connection that has one item at a time touches no line of the cache that has only them
+/// ([`crate::conn::connections::Conn`]).
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, packed(4))]
 pub struct TxQueue {
-    head: Link,
-    tail: Link,
     /// Where new bytes were sent last.
     ahead: Cursor,
     /// Where bytes were sent again last: apart from `ahead`, so that retransmissions between new segments make neither
     /// of them walk over the flight.
     behind: Cursor,
     len: u64,
+    head: Link,
+    tail: Link,
     items: u32,
-    /// The only item, where that is registered bytes: it needs no node. Without an id when there is no item, another one
-    /// or more.
-    inline: InlineItem,
-    /// Always zero: keeps the layout free of padding.
-    spare: u32,
+    /// The first byte of the only item, where `inline_id` says that it is registered bytes.
+    inline_start: u32,
+    /// The id plus one of the registered bytes that are the only item, from `inline_start` to the queue's length: it needs no node.
+    /// 0 when there is no item, another one or more.
+    inline_id: u16,
+    /// Not 0 while one of the cursors may stand for a node.
+    has_cursors: u16,
 }
 
-const _: () = assert!(size_of::<TxQueue>() == 48);
+const _: () = assert!(size_of::<TxQueue>() == 44);
 
-/// Registered bytes that are the only item of a queue, from `start` to the queue's length.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-struct InlineItem {
-    /// The id plus one; 0 for none.
-    id: u32,
-    start: u32,
-}
-
-impl InlineItem {
-    #[inline]
-    fn id(self) -> Option<StaticId> {
-        // Made from an id of 16 bits.
-        self.id.checked_sub(1).map(|id| StaticId(id as u16))
-    }
-}
+/// Bytes of a queue before all that a connection with one item at a time touches.
+pub(crate) const CURSORS_LEN: usize = core::mem::offset_of!(TxQueue, len);
 
 impl TxQueue {
     /// Bytes queued, from the first unacknowledged one on.
@@ -140,9 +129,8 @@ impl TxQueue {
     #[inline]
     pub fn sole_static(&self) -> Option<(StaticId, u32, u32)> {
         // It is at most as long as an item: 32 bits.
-        self.inline
-            .id()
-            .map(|id| (id, self.inline.start, self.len as u32))
+        let id = self.inline_id.checked_sub(1)?;
+        Some((StaticId(id), self.inline_start, self.len as u32))
     }
 
     /// The bytes of the frame that is all there is to send, where they lie in its first segment. `None` when there is anything
@@ -167,12 +155,10 @@ impl TxQueue {
             && self.items == 0
             && chunks.free_len() != 0
             && item.is_legal()
+            && let Some(inline_id) = id.0.checked_add(1)
         {
             chunks.keep_inline(id);
-            self.inline = InlineItem {
-                id: u32::from(id.0) + 1,
-                start,
-            };
+            (self.inline_id, self.inline_start) = (inline_id, start);
             self.items = 1;
             self.len = len.into();
             return Ok(());
@@ -283,16 +269,16 @@ impl TxQueue {
     /// Drops `len` bytes (at most all) from the front: the peer has them. Frames of which nothing is left go to `freed`.
     #[inline(always)]
     pub fn ack<F>(&mut self, chunks: &mut Chunks<F>, len: u32, freed: impl FnMut(F)) {
-        let Some(id) = self.inline.id() else {
+        let Some((id, start, queued)) = self.sole_static() else {
             return self.ack_nodes(chunks, len, freed);
         };
-        // It is at most as long as an item: 32 bits.
-        let acked = len.min(self.len as u32);
-        self.len -= u64::from(acked);
-        self.inline.start += acked;
-        if self.len == 0 {
+        let acked = len.min(queued);
+        self.len = u64::from(queued - acked);
+        self.inline_start = start + acked;
+        if acked == queued {
             chunks.drop_inline(id);
-            *self = Self::default();
+            // Not all of it: no cursor stands.
+            (self.items, self.inline_id, self.inline_start) = (0, 0, 0);
         }
     }
 
@@ -300,8 +286,11 @@ impl TxQueue {
     fn ack_nodes<F>(&mut self, chunks: &mut Chunks<F>, len: u32, mut freed: impl FnMut(F)) {
         let acked = u64::from(len).min(self.len);
         self.len -= acked;
-        self.ahead.retreat(acked);
-        self.behind.retreat(acked);
+        //~ Cursors go back by what was acknowledged: `if self.has_cursors != 0` -> `if false`; agrees_with_a_queue_of_bytes
+        if self.has_cursors != 0 {
+            self.ahead.retreat(acked);
+            self.behind.retreat(acked);
+        }
         let mut left = acked;
         while left > 0 {
             let item = chunks.item_mut(self.head);
@@ -333,6 +322,8 @@ impl TxQueue {
         }
         if self.head.is_none() {
             self.tail = Link::NONE;
+            // Both went back to before the head.
+            self.has_cursors = 0;
         }
     }
 
@@ -392,6 +383,7 @@ impl TxQueue {
         }
         if let Ok(offset) = u32::try_from(node_start) {
             let reached = Cursor { node, offset };
+            self.has_cursors = 1;
             if is_ahead {
                 self.ahead = reached;
             } else {

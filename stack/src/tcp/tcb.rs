@@ -218,13 +218,12 @@ pub(super) const fn our_scale(params: &OpenParams, env: &Env<'_>) -> u8 {
 }
 
 impl Tcb {
-    /// Starts loading what a segment touches, the cold part's front included: RTT estimator and what decides about output.
+    /// Starts loading what a segment touches, the first line of the cold part included: the RTT estimator stands there.
     #[inline(always)]
     pub fn prefetch(&self) {
         prefetch_read(&self.snd_una);
         prefetch_read(&self.congestion);
         prefetch_read(&self.cold.params);
-        prefetch_read(&self.cold.slow_timer);
     }
 }
 
@@ -358,11 +357,17 @@ impl Tcb {
     #[must_use]
     #[inline]
     pub fn deadline(&self) -> Option<Instant> {
-        let mut earliest = self.rtx_timer.earlier(self.ack_timer);
+        let earliest = self.rtx_timer.earlier(self.ack_timer);
         if self.bits.has(Bits::SLOW_SET) {
-            earliest = earliest.earlier(self.cold.slow_timer);
+            return self.deadline_or_slow(earliest);
         }
         earliest.instant()
+    }
+
+    /// Apart, or the compiler reads the slow timer's line for each connection, and looks at the bit afterwards.
+    #[inline(never)]
+    fn deadline_or_slow(&self, earliest: Deadline) -> Option<Instant> {
+        earliest.earlier(self.cold.slow_timer).instant()
     }
 
     /// Why the connection ended, once it has.

@@ -72,7 +72,7 @@ impl<N: Nic> Core<N> {
             Some(Resolution::Resolved(mac)) => {
                 let heard_at = TickMs::at(now);
                 if let Some(conn) = self.conns.get_mut(slot) {
-                    conn.link = Some(LinkPeer { mac, heard_at });
+                    conn.link = Some(LinkPeer::new(mac, heard_at));
                 }
                 false
             }
@@ -147,7 +147,7 @@ impl<N: Nic> Core<N> {
             }
             if let Some(mac) = mac {
                 let heard_at = TickMs::at(now);
-                conn.link = Some(LinkPeer { mac, heard_at });
+                conn.link = Some(LinkPeer::new(mac, heard_at));
             }
             if mac.is_some() {
                 self.conns.mark_dirty(slot);

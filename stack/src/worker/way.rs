@@ -46,10 +46,9 @@ pub(super) fn learn_link(
         }
         return CameFrom::Elsewhere;
     }
-    let link = conn.link.get_or_insert(LinkPeer {
-        mac: MacAddr([0; 6]),
-        heard_at: TickMs(0),
-    });
+    let link = conn
+        .link
+        .get_or_insert(LinkPeer::new(MacAddr([0; 6]), TickMs(0)));
     link.mac.0 = *mac;
     link.heard_at = TickMs::at(now);
     CameFrom::There
