@@ -124,6 +124,8 @@ const TURN: Duration = Duration::from_micros(20);
 /// 2 MSL, short: at the rate of the loop's own clock it is 160,000 records, more than any cache holds.
 const TWO_MSL: Duration = Duration::from_millis(100);
 const TIME_WAIT_RECORDS: u32 = 1 << 19;
+/// As in `bench request` where each connection may be open: the cost is that of open connections, not of unparking them.
+const PARK_AFTER: Duration = Duration::from_secs(5);
 /// The largest value of a SYN's window field. More would be announced right behind the handshake, in a segment of its own.
 const RCV_BUF: u32 = 65_535;
 /// Records beyond those under way.
@@ -210,6 +212,7 @@ fn config(
         config.limits.queue_items = config.limits.queue_items.max(places);
     }
     config.tcp.two_msl = TWO_MSL;
+    config.park_after = PARK_AFTER;
     config.tcp.profile.rcv_buf = RCV_BUF;
     // Each message is whole, and should not wait for an acknowledgment.
     config.tcp.profile.nagle = false;
