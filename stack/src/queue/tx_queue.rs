@@ -286,7 +286,8 @@ impl TxQueue {
     fn ack_nodes<F>(&mut self, chunks: &mut Chunks<F>, len: u32, mut freed: impl FnMut(F)) {
         let acked = u64::from(len).min(self.len);
         self.len -= acked;
-        //~ Cursors go back by what was acknowledged: `if self.has_cursors != 0` -> `if false`; agrees_with_a_queue_of_bytes
+        //~ Cursors go back by what was acknowledged: `if self.has_cursors != 0` -> `if false`;
+        //~   sending_on_starts_at_the_cursor_although_old_bytes_are_sent_again_meanwhile
         if self.has_cursors != 0 {
             self.ahead.retreat(acked);
             self.behind.retreat(acked);
