@@ -30,7 +30,8 @@ impl<N: Nic> Core<N> {
         // The walk over those that stand still has its marks by slot.
         if are_many && !self.conns.chunks.is_scarce() {
             let records = &self.endpoint.config.limits.records;
-            //~ Where each connection may be open, none parks before its time: -> `} else if true {`;
+            //~ Where each connection may be open, none parks before its time:
+            //~   `records.open.total() < records.parked.total()` -> `{ let _ = records; true }`;
             //~   where_each_may_be_open_none_parks_before_its_time
             if park_after > rest.after {
                 self.rest_some(now);

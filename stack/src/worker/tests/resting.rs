@@ -196,11 +196,11 @@ fn parking_soon(above: u32) -> Host<Puppet> {
 
 #[test]
 fn what_parks_soon_does_not_rest() {
-    let mut host = parking_soon(0);
-    host.shake_hands();
-    host.inject(data(5).seq(1).ack(1));
-    host.wait_ms(41).expect(ack().seq(1).ack(6));
-    host.wait_ms(50).wait_ms(50).wait_ms(50);
+    let mut host = Host::probing(|spec| {
+        let (above, after) = (0, Duration::from_secs(2));
+        spec.rest = Rest { above, after };
+    });
+    host.shake_hands().wait_ms(100).wait_ms(100);
     assert_eq!(host.awake_and_resting(), (1, 0));
 }
 
