@@ -197,7 +197,7 @@ pub struct ConfigSpec {
     /// How long a connection is idle before it is parked. By default the least retransmission timeout: after that long
     /// its congestion window is forgotten anyway (RFC 5681 §4.1).
     pub park_after: Duration,
-    /// When open connections rest, where they park later than that; and how many stay open that have carried nothing, where not.
+    /// When open connections rest, where they park later than that. Where they park sooner: how many stay open that have carried nothing.
     pub rest: Rest,
     /// The local ports that active opens get where they ask for none.
     pub local_ports: PortRange,

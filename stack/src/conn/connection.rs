@@ -51,7 +51,7 @@ impl LinkPeer {
     }
 }
 
-/// What an absent [`LinkPeer`] has not: a byte of one value only.
+/// A byte with one value: by another one an `Option<LinkPeer>` says that there is none, and so takes no more room than a [`LinkPeer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Known {
@@ -81,8 +81,8 @@ pub struct NewConn {
 
 /// One open connection: where buffers meet protocol.
 ///
-/// Its lines of the cache are in three parts, so that a request in the usual form touches five of the nine: the first three have the
-/// protocol's usual numbers, then come four of what few segments need, and two of the rest.
+/// A request in the usual form touches five of its nine cache lines: the first three with the protocol's numbers, and the last two. What
+/// few segments need lies in the four between.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Conn {

@@ -277,7 +277,7 @@ impl TxQueue {
         self.inline_start = start + acked;
         if acked == queued {
             chunks.drop_inline(id);
-            // Not all of it: no cursor stands.
+            // These alone: an item without a node sets no cursor, and the line of the cursors stays untouched.
             (self.items, self.inline_id, self.inline_start) = (0, 0, 0);
         }
     }
