@@ -247,7 +247,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         } else {
             self.core.classify(&mut self.rx, &mut self.scratch);
             self.core
-                .look_up(&self.hosted, &mut self.scratch, self.rx.len());
+                .look_up(&self.hosted, &self.rx, &mut self.scratch);
             self.core
                 .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
             self.run_later_stages(now);
@@ -270,7 +270,8 @@ impl<N: Nic, A: App> Worker<N, A> {
         self.core.resume_large(&mut self.rx);
         let frames = self.rx.len();
         self.core.classify(&mut self.rx, &mut self.scratch);
-        self.core.look_up(&self.hosted, &mut self.scratch, frames);
+        self.core
+            .look_up(&self.hosted, &self.rx, &mut self.scratch);
         self.core
             .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
         self.core.output(&mut self.hosted, now);
@@ -289,10 +290,11 @@ impl<N: Nic, A: App> Worker<N, A> {
 
     /// The same stages with a stamp between each two: every so many bursts, for the report by stage.
     fn run_stages_stamped(&mut self, now: Instant, started: u64) {
-        let frames = self.rx.len();
         self.core.classify(&mut self.rx, &mut self.scratch);
+        let frames = self.rx.len();
         let classified = self.core.nic.cycles();
-        self.core.look_up(&self.hosted, &mut self.scratch, frames);
+        self.core
+            .look_up(&self.hosted, &self.rx, &mut self.scratch);
         let looked_up = self.core.nic.cycles();
         self.core
             .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
@@ -476,7 +478,17 @@ impl<N: Nic> Core<N> {
 
     /// The look-up stage: the buckets are on their way since classify; match all tags and prefetch the records that they point to.
     #[inline]
-    fn look_up<A: App>(&mut self, hosted: &Hosted<A>, scratch: &mut Scratch, frames: usize) {
+    fn look_up<A: App>(
+        &mut self,
+        hosted: &Hosted<A>,
+        rx: &Burst<N::Frame>,
+        scratch: &mut Scratch,
+    ) {
+        // As many as classify has left: a large segment has become several frames there. A frame with the probe of an earlier
+        // burst would miss its connection.
+        //~ Each part of a large segment is looked up: `let frames = rx.len();` -> `let frames = rx.len().min(1);`;
+        //~   each_part_of_a_large_segment_finds_its_connection
+        let frames = rx.len();
         let metas = &scratch.metas[..frames];
         let table = self.endpoint.table.view();
         let mut has_records = false;

@@ -71,6 +71,22 @@ fn a_large_segment_becomes_the_segments_that_it_was_made_of() {
 }
 
 #[test]
+fn each_part_of_a_large_segment_finds_its_connection() {
+    let mut host = reader(Flow::v4(1, OPEN));
+    // Up to a burst whose stages are stamped. Until then there is a frame in each: no place but the first has a connection.
+    let mut sent = 0;
+    while !host.worker().cycles().samples_now() {
+        let small = bytes(&host, sent, 10, |spec| spec);
+        host.inject_bytes(&small);
+        sent += 10;
+    }
+    let frame = large(&mut host, sent, 60_000);
+    host.inject_frames(vec![frame]);
+    assert_eq!(read(&mut host), (u64::from(sent) + 60_000, 0));
+    assert_eq!(host.count(Counter::ListenAckReset), 0);
+}
+
+#[test]
 fn what_comes_behind_large_segments_stays_behind_them() {
     let mut host = reader(Flow::v4(1, OPEN));
     let mut frames = Vec::new();
