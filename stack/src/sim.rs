@@ -19,6 +19,7 @@ pub mod host;
 mod host_id;
 pub mod inspect;
 pub mod link;
+mod lro;
 pub mod nic;
 pub mod pair;
 pub mod puppet;

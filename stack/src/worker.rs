@@ -246,8 +246,7 @@ impl<N: Nic, A: App> Worker<N, A> {
             self.run_stages_stamped(now, after_rx);
         } else {
             self.core.classify(&mut self.rx, &mut self.scratch);
-            self.core
-                .look_up(&self.hosted, &self.rx, &mut self.scratch);
+            self.core.look_up(&self.hosted, &self.rx, &mut self.scratch);
             self.core
                 .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
             self.run_later_stages(now);
@@ -270,8 +269,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         self.core.resume_large(&mut self.rx);
         let frames = self.rx.len();
         self.core.classify(&mut self.rx, &mut self.scratch);
-        self.core
-            .look_up(&self.hosted, &self.rx, &mut self.scratch);
+        self.core.look_up(&self.hosted, &self.rx, &mut self.scratch);
         self.core
             .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
         self.core.output(&mut self.hosted, now);
@@ -293,8 +291,7 @@ impl<N: Nic, A: App> Worker<N, A> {
         self.core.classify(&mut self.rx, &mut self.scratch);
         let frames = self.rx.len();
         let classified = self.core.nic.cycles();
-        self.core
-            .look_up(&self.hosted, &self.rx, &mut self.scratch);
+        self.core.look_up(&self.hosted, &self.rx, &mut self.scratch);
         let looked_up = self.core.nic.cycles();
         self.core
             .process(&mut self.hosted, &mut self.rx, &self.scratch, now);
@@ -478,12 +475,7 @@ impl<N: Nic> Core<N> {
 
     /// The look-up stage: the buckets are on their way since classify; match all tags and prefetch the records that they point to.
     #[inline]
-    fn look_up<A: App>(
-        &mut self,
-        hosted: &Hosted<A>,
-        rx: &Burst<N::Frame>,
-        scratch: &mut Scratch,
-    ) {
+    fn look_up<A: App>(&mut self, hosted: &Hosted<A>, rx: &Burst<N::Frame>, scratch: &mut Scratch) {
         // As many as classify has left: a large segment has become several frames there. A frame with the probe of an earlier
         // burst would miss its connection.
         //~ Each part of a large segment is looked up: `let frames = rx.len();` -> `let frames = rx.len().min(1);`;

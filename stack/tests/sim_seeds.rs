@@ -65,6 +65,9 @@ static PATHS_LOWERED: AtomicU64 = AtomicU64::new(0);
 /// Paths that swallowed large segments in silence, and were found out.
 static BLACK_HOLES: AtomicU64 = AtomicU64::new(0);
 
+/// Segments that large ones were taken apart into.
+static TAKEN_APART: AtomicU64 = AtomicU64::new(0);
+
 /// Connections that gave way to others.
 static EVICTED: AtomicU64 = AtomicU64::new(0);
 /// Neighbours that did.
@@ -97,6 +100,7 @@ fn run(seed: u64, record: bool) -> Vec<String> {
         EVICTED.fetch_add(stage.evicted, Ordering::Relaxed);
         NEIGHBORS_EVICTED.fetch_add(stage.neighbors_evicted, Ordering::Relaxed);
         PATHS_LOWERED.fetch_add(stage.paths_lowered, Ordering::Relaxed);
+        TAKEN_APART.fetch_add(stage.taken_apart, Ordering::Relaxed);
         BLACK_HOLES.fetch_add(stage.black_holes, Ordering::Relaxed);
         if wraps::is_due(seed)
             && let Some(missing) = stage.missing_wraps()
@@ -250,6 +254,8 @@ fn judge_totals(seeds: u64) {
     let lowered = PATHS_LOWERED.load(Ordering::Relaxed);
     let holes = BLACK_HOLES.load(Ordering::Relaxed);
     println!("{lowered} paths were found to be smaller, {holes} of them in silence");
+    let taken_apart = TAKEN_APART.load(Ordering::Relaxed);
+    println!("{taken_apart} segments came out of large ones");
     let evicted = EVICTED.load(Ordering::Relaxed);
     let neighbors = NEIGHBORS_EVICTED.load(Ordering::Relaxed);
     println!("{evicted} connections and {neighbors} neighbours gave way to others");
@@ -257,6 +263,7 @@ fn judge_totals(seeds: u64) {
         assert!(at_rest > 100 && in_syn_sent > 100, "intruders met too few");
         assert!(elsewhere > 100, "{elsewhere}");
         assert!(lowered > 100 && holes > 50, "too few small paths");
+        assert!(taken_apart > 1_000, "too few large segments");
         assert!(evicted > 50 && neighbors > 500, "too little want");
     }
 }

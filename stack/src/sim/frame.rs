@@ -3,6 +3,7 @@
 //! It must never be kinder than an mbuf: bytes that a second owner may read (the NIC that still sends them, a queue that
 //! keeps them for retransmission) can't be rewritten, and what grows is not zeroed.
 
+use core::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -185,6 +186,18 @@ impl SimFrame {
         true
     }
 
+    /// Ends at `end`, which lies in its last buffer, and goes on with a part of `next`, which lies in one.
+    pub(super) fn absorb(&mut self, end: usize, next: Self, part: Range<usize>) {
+        let excess = self.total_len() - end;
+        let last = self.tail.last_mut().unwrap_or(&mut self.head);
+        last.len -= excess;
+        self.tail.push(Segment {
+            start: next.head.start + part.start,
+            len: part.len(),
+            ..next.head
+        });
+    }
+
     /// All bytes over all segments in one piece: what stands on the wire.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
@@ -272,6 +285,31 @@ impl Frame for SimFrame {
         bytes.truncate(start + old);
         bytes.resize(end, LEFT_OVER);
         Ok(&mut bytes[start + old..])
+    }
+
+    fn split_rest(&mut self) -> Option<Self> {
+        let mut tail = core::mem::take(&mut self.tail).into_iter();
+        let head = tail.next()?;
+        Some(Self {
+            head,
+            tail: tail.collect(),
+            rx_checksum: self.rx_checksum,
+            request: None,
+        })
+    }
+
+    fn prepend(&mut self, bytes: &[u8]) -> bool {
+        let end = self.head.start;
+        let Some(start) = end.checked_sub(bytes.len()) else {
+            return false;
+        };
+        let Some(buffer) = self.head.exclusive() else {
+            return false;
+        };
+        buffer[start..end].copy_from_slice(bytes);
+        self.head.start = start;
+        self.head.len += bytes.len();
+        true
     }
 
     fn prefetch(&self) {}

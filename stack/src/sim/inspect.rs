@@ -283,6 +283,11 @@ pub fn ipv4_checksum_is_right(bytes: &[u8], at: &Places) -> bool {
 /// Whether the checksum of what the packet carries is right.
 #[must_use]
 pub fn transport_checksum_is_right(bytes: &[u8], at: &Places) -> bool {
+    transport_sum(bytes, at) == 0xffff
+}
+
+/// The sum of what the packet carries, its checksum and the pseudo-header included.
+pub(super) fn transport_sum(bytes: &[u8], at: &Places) -> u16 {
     let segment = &bytes[at.transport..at.end];
     let with_pseudo_header = at.is_v6 || matches!(at.protocol, TCP | 17);
     let start = if with_pseudo_header {
@@ -296,7 +301,7 @@ pub fn transport_checksum_is_right(bytes: &[u8], at: &Places) -> bool {
     } else {
         0
     };
-    ones_complement_sum(segment, start) == 0xffff
+    ones_complement_sum(segment, start)
 }
 
 /// Whether a receiver would take all of this frame's checksums for right: of those that a link has corrupted, it takes few.

@@ -11,7 +11,7 @@ use foldhash::SharedSeed;
 use foldhash::fast::FoldHasher;
 
 use super::frame::{Pool, SimFrame};
-use super::{inspect, tso};
+use super::{inspect, lro, tso};
 use crate::nic::rss::Steering;
 use crate::nic::{Burst, Caps, ChecksumVerdict, Frame, Nic, PoolClass, RxChecksum, TxRequest};
 use crate::rng::Random;
@@ -43,6 +43,8 @@ pub struct NicSpec {
     pub multi_seg: bool,
     /// Buffers at most of a frame that it cuts into segments; 0 where it cuts none.
     pub tso_buffers: u16,
+    /// Segments at most that it puts together into a large one (LRO); 0 where it puts none together.
+    pub lro_segments: u16,
     /// How it says that it steers received segments to its queues; [`super::host::Spread`] is what it does.
     pub steering: Option<Arc<Steering>>,
     /// Pools.
@@ -71,6 +73,7 @@ impl Default for NicSpec {
             tx_checksum: false,
             multi_seg: true,
             tso_buffers: 0,
+            lro_segments: 0,
             steering: None,
             pools: PoolSizes {
                 rx: 2048,
@@ -127,6 +130,8 @@ pub struct QueueCounters {
     pub rx_shared: u64,
     /// Frames that came in several buffers.
     pub rx_chained: u64,
+    /// Segments that were put behind the one before.
+    pub rx_joined: u64,
     /// Frames accepted for sending.
     pub sent: u64,
     /// Frames accepted that were chains.
@@ -175,7 +180,8 @@ impl SimNic {
             tx_tcp_checksum: spec.tx_checksum,
             tx_multi_seg: spec.multi_seg,
             tso_buffers: spec.tso_buffers,
-            rx_scatter: spec.chain_ppm > 0,
+            rx_scatter: spec.chain_ppm > 0 || spec.lro_segments > 0,
+            lro: spec.lro_segments > 0,
             steering: spec.steering.clone(),
             ..Caps::without_offloads("simulated link, no NIC".into(), spec.mtu)
         };
@@ -238,6 +244,22 @@ impl SimNic {
         }
         self.ring.push_back(frame);
         true
+    }
+
+    /// The next frame of the ring, with the segments that it puts behind it.
+    fn next_received(&mut self) -> Option<SimFrame> {
+        let mut frame = self.ring.pop_front()?;
+        for _ in 1..self.spec.lro_segments {
+            let Some(next) = self.ring.pop_front() else {
+                break;
+            };
+            if let Err(next) = lro::join(&mut frame, next) {
+                self.ring.push_front(next);
+                break;
+            }
+            self.counters.rx_joined += 1;
+        }
+        Some(frame)
     }
 
     /// The frames that went out on the wire since the last call.
@@ -396,10 +418,13 @@ impl Nic for SimNic {
 
     fn rx(&mut self, into: &mut Burst<SimFrame>) -> usize {
         self.begin_burst();
-        let n = self.ring.len().min(into.room());
-        for mut frame in self.ring.drain(..n) {
+        let mut n = 0;
+        while into.room() > 0
+            && let Some(mut frame) = self.next_received()
+        {
             frame.set_rx_checksum(frame.rx_checksum().negotiated(&self.caps));
             drop(into.push(frame));
+            n += 1;
         }
         self.counters.received += n as u64;
         n

@@ -220,6 +220,7 @@ fn draw_hosts(random: &mut Random, fast_path: FastPath) -> Vec<HostSpec> {
         };
         config.fast_path = fast_path;
         config.rest = draw_rest(&mut apart);
+        nic.lro_segments = apart.one_of(&[0, 0, 3, 44]);
         config.limits.neighbors = 16;
         config.limits.handoff_frames = 256;
         // Below what the pool for received frames has beyond rings and bursts.

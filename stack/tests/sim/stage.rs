@@ -46,6 +46,8 @@ pub(crate) struct Stage {
     pub(crate) paths_lowered: u64,
     /// And those of them that swallowed what is larger in silence.
     pub(crate) black_holes: u64,
+    /// Segments that large ones were taken apart into, once judged.
+    pub(crate) taken_apart: u64,
     /// The state of every actor's connections, and all counters of all workers, in a line each, once judged.
     pub(crate) counted: Vec<String>,
     /// Segments that took the fast path on each host, by the state that they met, once judged.
@@ -102,6 +104,7 @@ impl Stage {
             neighbors_evicted: 0,
             paths_lowered: 0,
             black_holes: 0,
+            taken_apart: 0,
             counted: Vec::new(),
             predicted: vec![[0; STATE_COUNT]; hosts.len()],
             manners,
@@ -361,6 +364,7 @@ impl Stage {
                     worker.tcp_counters().outcome(Outcome::HandshakeIgnored);
                 self.evicted += counters.get(Counter::ConnectionsEvicted);
                 self.neighbors_evicted += counters.get(Counter::NeighborEvicted);
+                self.taken_apart += counters.get(Counter::RxLargeSegments);
                 self.paths_lowered += counters.get(Counter::PathMtuLowered);
                 let tcp = worker.tcp_counters();
                 self.black_holes += tcp.black_holes;
