@@ -99,8 +99,7 @@ impl Second {
             work,
             retransmitted,
             bytes_acked: match work {
-                // Unacknowledged bytes are counted now and then, and may grow between.
-                Work::Stream(_) => now.bytes_acked().saturating_sub(last.bytes_acked()),
+                Work::Stream(_) => now.bytes_acked() - last.bytes_acked(),
                 _ => 0,
             },
             broken: now.broken_total() - last.broken_total(),

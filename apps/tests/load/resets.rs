@@ -75,7 +75,9 @@ fn valid_resets_fail_the_run_by_name() {
     assert_eq!(status, 1, "{said}");
     let last = said.lines().last().unwrap_or_default();
     assert_eq!(last, "error: 100 operations failed (100 × reset)");
-    assert_eq!(number(&run, "/connections/reset_by_peer"), 100);
+    // One for each operation, and one that the other place may have opened before the last operation failed.
+    let resets = number(&run, "/connections/reset_by_peer");
+    assert!((100..=101).contains(&resets), "{resets}");
     // The first RST ended the connection, and the rest met none.
     assert!(number(&sent, "/exact") > 100, "{sent}");
     assert!(number(&run, "/counters/rst_unmatched") > 0, "{run:#}");

@@ -57,8 +57,9 @@ impl Reused {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct BulkCounts {
-    /// Bytes that were not acknowledged a moment ago.
-    pub(crate) unacked: u64,
+    /// Bytes that were acknowledged a moment ago. One number, counted at one time: what was queued since is not taken for
+    /// acknowledged.
+    pub(crate) acked: u64,
     /// Bytes that were not acknowledged when their connection ended.
     pub(crate) lost: u64,
     /// Transfers to us that the peer ended.
@@ -67,7 +68,7 @@ pub struct BulkCounts {
 
 impl BulkCounts {
     fn merge(&mut self, other: &Self) {
-        self.unacked += other.unacked;
+        self.acked += other.acked;
         self.lost += other.lost;
         self.transfers += other.transfers;
     }
@@ -191,12 +192,10 @@ impl LoadCounts {
         all.filter(|&(_, n)| n > 0)
     }
 
-    /// Bytes that were queued and are acknowledged.
+    /// Bytes of bulk that the peers had acknowledged 10 ms ago or later; in the end, all that they ever did.
     #[must_use]
     pub const fn bytes_acked(&self) -> u64 {
-        self.bytes_out
-            .saturating_sub(self.bulk.unacked)
-            .saturating_sub(self.bulk.lost)
+        self.bulk.acked
     }
 
     /// Connections that were asked for and are neither established nor given up.

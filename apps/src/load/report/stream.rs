@@ -21,6 +21,9 @@ pub(super) struct Stream {
     up_bits_per_s: f64,
     down_bytes: u64,
     down_bits_per_s: f64,
+    /// Payload bytes of the whole run, up and down.
+    #[serde(skip)]
+    bytes_ever: [u64; 2],
     /// Segments sent again while the clock ran.
     retransmitted: u64,
     /// Transfers that the peer ended in good order, with --direction down.
@@ -50,6 +53,7 @@ impl Stream {
             up_bits_per_s: bits(up_bytes),
             down_bytes,
             down_bits_per_s: bits(down_bytes),
+            bytes_ever: [counts.bytes_acked(), counts.bytes_in],
             retransmitted: watched.series.iter().map(|s| s.retransmitted).sum(),
             transfers: counts.bulk.transfers,
             broken: Broken::of(counts),
@@ -59,9 +63,11 @@ impl Stream {
     /// Deviations from the request, in words.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::from_iter(self.broken.fault());
+        // Bytes may go before the clock runs, while connections are opened, and none after that.
+        let [up_bytes, down_bytes] = self.bytes_ever;
         for (way, wanted, bytes) in [
-            ("up", self.direction != "down", self.up_bytes),
-            ("down", self.direction != "up", self.down_bytes),
+            ("up", self.direction != "down", up_bytes),
+            ("down", self.direction != "up", down_bytes),
         ] {
             if wanted && bytes == 0 {
                 faults.push(format!(

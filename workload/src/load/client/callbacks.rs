@@ -21,7 +21,7 @@ impl App for LoadClient {
     fn on_tick<N: Nic>(&mut self, cx: &mut Cx<'_, N, LoadConn>) {
         self.register(cx);
         if self.direction().is_some() {
-            self.count_unacked(cx);
+            self.count_acked(cx);
         }
         if self.apart.is_some() {
             self.take_turn(cx);

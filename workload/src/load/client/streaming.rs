@@ -16,7 +16,7 @@ use crate::tally::Fault;
 
 /// Bytes of one item: a short queue of them fills a window of a megabyte, and is soon sent at the end.
 const ITEM_LEN: u64 = 16 * 1024;
-/// How often it is counted what is sent and not acknowledged.
+/// How often it is counted what is acknowledged.
 const COUNT_EVERY_NS: u64 = 10_000_000;
 
 impl LoadClient {
@@ -135,17 +135,19 @@ impl LoadClient {
         }
     }
 
-    /// Counts what is sent and not acknowledged, now and then.
-    pub(super) fn count_unacked<N: Nic>(&mut self, cx: &Cx<'_, N, LoadConn>) {
+    /// Counts what is acknowledged, now and then.
+    pub(super) fn count_acked<N: Nic>(&mut self, cx: &Cx<'_, N, LoadConn>) {
         let now_ns = cx.now().as_ns();
         if now_ns < self.next_count_ns {
             return;
         }
         self.next_count_ns = now_ns + COUNT_EVERY_NS;
-        let unacked = (0..self.connections.places())
+        let unacked: u64 = (0..self.connections.places())
             .filter_map(|index| self.connections.get(index))
-            .map(|conn| cx.unacked_len(conn.id));
-        self.counts.bulk.unacked = unacked.sum();
+            .map(|conn| cx.unacked_len(conn.id))
+            .sum();
+        let settled = self.counts.bytes_out.saturating_sub(unacked);
+        self.counts.bulk.acked = settled.saturating_sub(self.counts.bulk.lost);
     }
 }
 

@@ -48,6 +48,24 @@ fn what_goes_up_is_what_the_server_took() {
 }
 
 #[test]
+fn what_is_only_queued_is_never_counted_as_acknowledged() {
+    let server = Server {
+        bulk: Bulk::Discard,
+        ..Server::default()
+    };
+    let mut stage = Stage::new(&streams(Direction::Up, 3), &server, 0);
+    stage.act(|client, _| client.fill());
+    let mut before = 0;
+    for _ in 0..500 {
+        stage.world.run_for(Duration::from_micros(100));
+        let acked = stage.client().counts().bytes_acked();
+        assert!((before..=stage.requests_served()).contains(&acked));
+        before = acked;
+    }
+    assert!(before > 0);
+}
+
+#[test]
 fn an_echo_brings_everything_back_and_it_is_the_pattern() {
     let server = Server {
         bulk: Bulk::Echo,
