@@ -5,7 +5,8 @@
 
 use super::frame::SimFrame;
 use super::inspect::{self, Places, Tcp};
-use crate::nic::Frame as _;
+use super::tso::{put, write_ip_len};
+use crate::nic::{Frame as _, IpVersion};
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
@@ -58,21 +59,15 @@ pub(super) fn join(whole: &mut SimFrame, next: SimFrame) -> Result<(), SimFrame>
 }
 
 fn write_lengths_and_checksums(bytes: &mut [u8], at: Places) {
-    if at.is_v6 {
-        put(bytes, at.ip + 4, (at.end - at.transport) as u16);
+    let version = if at.is_v6 {
+        IpVersion::V6
     } else {
-        put(bytes, at.ip + 2, (at.end - at.ip) as u16);
-        put(bytes, at.ip + 10, 0);
-        let sum = inspect::ones_complement_sum(&bytes[at.ip..at.transport], 0);
-        put(bytes, at.ip + 10, !sum);
-    }
+        IpVersion::V4
+    };
+    write_ip_len(bytes, version, at.ip, at.transport);
     put(bytes, at.transport + 16, 0);
     let sum = inspect::transport_sum(bytes, &at);
     put(bytes, at.transport + 16, !sum);
-}
-
-fn put(bytes: &mut [u8], at: usize, value: u16) {
-    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -80,7 +75,7 @@ mod tests {
     use super::super::frame::Pool;
     use super::super::tso;
     use super::*;
-    use crate::nic::{Cut, IpVersion, TxRequest};
+    use crate::nic::{Cut, TxRequest};
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 

@@ -130,8 +130,6 @@ pub struct QueueCounters {
     pub rx_shared: u64,
     /// Frames that came in several buffers.
     pub rx_chained: u64,
-    /// Segments that were put behind the one before.
-    pub rx_joined: u64,
     /// Frames accepted for sending.
     pub sent: u64,
     /// Frames accepted that were chains.
@@ -257,7 +255,6 @@ impl SimNic {
                 self.ring.push_front(next);
                 break;
             }
-            self.counters.rx_joined += 1;
         }
         Some(frame)
     }

@@ -26,25 +26,37 @@ pub(super) fn segments(bytes: &[u8], request: TxRequest, cut: Cut) -> Vec<Vec<u8
                 frame[tcp + 13] &= !FIN_PSH;
             }
             let len = (frame.len() - tcp) as u16;
-            match request.ip {
-                IpVersion::V4 => {
-                    let total = len + request.l3_len;
-                    frame[ip + 2..ip + 4].copy_from_slice(&total.to_be_bytes());
-                    let ident = u16::from_be_bytes([frame[ip + 4], frame[ip + 5]]);
-                    let ident = ident.wrapping_add(number as u16);
-                    frame[ip + 4..ip + 6].copy_from_slice(&ident.to_be_bytes());
-                    frame[ip + 10..ip + 12].fill(0);
-                    let sum = !ones_complement_sum(&frame[ip..tcp], 0);
-                    frame[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
-                }
-                IpVersion::V6 => frame[ip + 4..ip + 6].copy_from_slice(&len.to_be_bytes()),
+            if request.ip == IpVersion::V4 {
+                let ident = u16::from_be_bytes([frame[ip + 4], frame[ip + 5]]);
+                put(&mut frame, ip + 4, ident.wrapping_add(number as u16));
             }
+            write_ip_len(&mut frame, request.ip, ip, tcp);
             // In the field stands the sum of the pseudo-header without its length.
             let sum = !ones_complement_sum(&frame[tcp..], len.into());
-            frame[tcp + 16..tcp + 18].copy_from_slice(&sum.to_be_bytes());
+            put(&mut frame, tcp + 16, sum);
             frame
         })
         .collect()
+}
+
+/// Writes the length of the IP packet with which `frame` ends, whose headers lie at `ip` and `tcp`, and the checksum of its header
+/// where it has one.
+pub(super) fn write_ip_len(frame: &mut [u8], version: IpVersion, ip: usize, tcp: usize) {
+    let end = frame.len();
+    match version {
+        IpVersion::V4 => {
+            put(frame, ip + 2, (end - ip) as u16);
+            put(frame, ip + 10, 0);
+            let sum = !ones_complement_sum(&frame[ip..tcp], 0);
+            put(frame, ip + 10, sum);
+        }
+        IpVersion::V6 => put(frame, ip + 4, (end - tcp) as u16),
+    }
+}
+
+/// Writes a field of two bytes.
+pub(super) fn put(frame: &mut [u8], at: usize, value: u16) {
+    frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
 fn add(number: &mut [u8], more: u32) {

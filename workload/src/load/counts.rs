@@ -192,7 +192,7 @@ impl LoadCounts {
         all.filter(|&(_, n)| n > 0)
     }
 
-    /// Bytes of bulk that the peers had acknowledged 10 ms ago or later; in the end, all that they ever did.
+    /// Bytes of bulk that the peers have acknowledged, as counted at most 10 ms ago; in the end, all of them.
     #[must_use]
     pub const fn bytes_acked(&self) -> u64 {
         self.bulk.acked

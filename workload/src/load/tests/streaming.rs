@@ -20,9 +20,18 @@ fn streams(direction: Direction, connections: u32) -> LoadPlan {
     }
 }
 
-fn run(plan: &LoadPlan, server: &Server) -> LoadCounts {
-    let mut stage = Stage::new(plan, server, 0);
+/// Its connections are opened from now on.
+fn filling(plan: &LoadPlan, bulk: Bulk) -> Stage {
+    let server = Server {
+        bulk,
+        ..Server::default()
+    };
+    let mut stage = Stage::new(plan, &server, 0);
     stage.act(|client, _| client.fill());
+    stage
+}
+
+fn run(stage: &mut Stage) -> LoadCounts {
     stage.world.run_for(Duration::from_millis(50));
     stage.start();
     stage.world.run_for(Duration::from_millis(100));
@@ -31,16 +40,8 @@ fn run(plan: &LoadPlan, server: &Server) -> LoadCounts {
 
 #[test]
 fn what_goes_up_is_what_the_server_took() {
-    let server = Server {
-        bulk: Bulk::Discard,
-        ..Server::default()
-    };
-    let mut stage = Stage::new(&streams(Direction::Up, 3), &server, 0);
-    stage.act(|client, _| client.fill());
-    stage.world.run_for(Duration::from_millis(50));
-    stage.start();
-    stage.world.run_for(Duration::from_millis(100));
-    let counts = stage.finish(Duration::from_secs(20));
+    let mut stage = filling(&streams(Direction::Up, 3), Bulk::Discard);
+    let counts = run(&mut stage);
     assert!(counts.bytes_acked() > 100_000, "{counts:?}");
     assert_eq!(counts.bytes_in, 0);
     assert_eq!((counts.ends.graceful, counts.broken_total()), (3, 0));
@@ -49,12 +50,7 @@ fn what_goes_up_is_what_the_server_took() {
 
 #[test]
 fn what_is_only_queued_is_never_counted_as_acknowledged() {
-    let server = Server {
-        bulk: Bulk::Discard,
-        ..Server::default()
-    };
-    let mut stage = Stage::new(&streams(Direction::Up, 3), &server, 0);
-    stage.act(|client, _| client.fill());
+    let mut stage = filling(&streams(Direction::Up, 3), Bulk::Discard);
     let mut before = 0;
     for _ in 0..500 {
         stage.world.run_for(Duration::from_micros(100));
@@ -67,11 +63,7 @@ fn what_is_only_queued_is_never_counted_as_acknowledged() {
 
 #[test]
 fn an_echo_brings_everything_back_and_it_is_the_pattern() {
-    let server = Server {
-        bulk: Bulk::Echo,
-        ..Server::default()
-    };
-    let counts = run(&streams(Direction::Both, 2), &server);
+    let counts = run(&mut filling(&streams(Direction::Both, 2), Bulk::Echo));
     assert!(counts.bytes_in > 100_000, "{counts:?}");
     assert_eq!(counts.bytes_acked(), counts.bytes_in);
     assert_eq!((counts.ends.graceful, counts.broken_total()), (2, 0));
@@ -79,11 +71,7 @@ fn an_echo_brings_everything_back_and_it_is_the_pattern() {
 
 #[test]
 fn what_is_not_the_pattern_breaks_the_connection_where_the_pattern_is_expected() {
-    let server = Server {
-        bulk: Bulk::Wrong,
-        ..Server::default()
-    };
-    let counts = run(&streams(Direction::Both, 1), &server);
+    let counts = run(&mut filling(&streams(Direction::Both, 1), Bulk::Wrong));
     assert!(
         counts.broken[Fault::WrongContent as usize] > 0,
         "{counts:?}"
